@@ -1,0 +1,76 @@
+import { failedPrecondition } from "../lib/errors.ts";
+import type { ContainerConfig } from "../oci/config.ts";
+
+export type ExitReason = "Completed" | "Error" | "OOMKilled" | "StartError" | "MonitorLost" | "Rebooted" | "Unknown";
+
+/**
+ * creating ──created──▶ created ──start──▶ running ──exit──▶ exited
+ *                          └────start failed, killed──────────▲
+ * `unknown` is made by recovery alone and carries its reason; its exit code is 255, never 0.
+ */
+export type ContainerState =
+  | { readonly phase: "creating" }
+  | { readonly phase: "created"; readonly pid: number; readonly startTime: string; readonly collected: boolean }
+  | {
+      readonly phase: "starting" | "running";
+      readonly pid: number;
+      /** Field 22 of /proc/PID/stat: with the pid it names one process for ever (within a boot). */
+      readonly startTime: string;
+      readonly startedAt: Temporal.Instant;
+    }
+  | {
+      readonly phase: "exited" | "unknown";
+      readonly startedAt: Temporal.Instant | undefined;
+      readonly finishedAt: Temporal.Instant;
+      readonly exitCode: number;
+      readonly reason: ExitReason;
+      readonly message: string;
+    };
+
+/** What ContainerStatus shows of the user that the process runs as. */
+export interface ContainerUser {
+  readonly uid: number;
+  readonly gid: number;
+  /** Sorted, with the primary group. */
+  readonly supplementalGroups: readonly number[];
+}
+
+export interface Container {
+  readonly id: string;
+  readonly sandboxId: string;
+  readonly config: ContainerConfig;
+  readonly createdAt: Temporal.Instant;
+  /** Id of the image (64 hex digits with "sha256:"), stable for the container's life. */
+  readonly imageId: string;
+  /** The reference to show as image_ref. */
+  readonly imageRef: string;
+  /** Absolute; empty when the container has no log. */
+  readonly logPath: string;
+  readonly user: ContainerUser;
+  /** The signal that StopContainer sends first, like "SIGTERM". */
+  readonly stopSignal: string;
+  readonly state: ContainerState;
+}
+
+type Phase = ContainerState["phase"];
+type InPhase<P extends Phase> = Container & { readonly state: Extract<ContainerState, { phase: P }> };
+
+/** Listed once its creation was answered to a live call. */
+export function isListed(container: Container): boolean {
+  if (container.state.phase === "creating") return false;
+  return container.state.phase !== "created" || container.state.collected;
+}
+
+export function isAlive(container: Container): boolean {
+  const { phase } = container.state;
+  return phase === "created" || phase === "starting" || phase === "running";
+}
+
+export function requirePhase<P extends Phase>(container: Container, phase: P): InPhase<P> {
+  if (isInPhase(container, phase)) return container;
+  throw failedPrecondition(`container ${container.id} is ${container.state.phase}, not ${phase}`, { id: container.id });
+}
+
+function isInPhase<P extends Phase>(container: Container, phase: P): container is InPhase<P> {
+  return container.state.phase === phase;
+}

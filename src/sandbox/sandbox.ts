@@ -1,0 +1,57 @@
+import { DomainError, failedPrecondition } from "../lib/errors.ts";
+import type { SandboxConfig } from "../oci/config.ts";
+
+/** Why a sandbox is no longer ready; shown in verbose status and by the command line. */
+export type NotReadyReason = "Stopped" | "PauseExited" | "NamespaceLost" | "MonitorLost" | "Rebooted" | "CreateFailed";
+
+/**
+ * creating ──ready──▶ ready ──stop, loss, reboot──▶ notReady ──remove──▶ (gone)
+ *     └──────────────── failed ─────────────────────────▲ (never listed; its debts only)
+ */
+export type SandboxState =
+  | { readonly phase: "creating" }
+  | { readonly phase: "ready"; readonly collected: boolean }
+  | {
+      readonly phase: "notReady";
+      readonly reason: NotReadyReason;
+      /** What it still holds in the kernel is freed: StopPodSandbox has ended well. */
+      readonly released: boolean;
+    };
+
+export interface Sandbox {
+  /** 64 lower-case hex digits. */
+  readonly id: string;
+  readonly config: SandboxConfig;
+  /** The handler that was asked for: "" is the default one. */
+  readonly runtimeHandler: string;
+  readonly createdAt: Temporal.Instant;
+  readonly state: SandboxState;
+  /** Primary first; empty for host network or before attachment. */
+  readonly ips: readonly string[];
+}
+
+/** Only what a client may see: creation finished and somebody may have been told of it. */
+export function isListed(sandbox: Sandbox): boolean {
+  if (sandbox.state.phase === "ready") return true;
+  return sandbox.state.phase === "notReady" && sandbox.state.reason !== "CreateFailed";
+}
+
+export function requireReady(sandbox: Sandbox): Sandbox {
+  if (sandbox.state.phase === "ready") return sandbox;
+  throw failedPrecondition(`sandbox ${sandbox.id} is ${describe(sandbox.state)}, not ready`, { id: sandbox.id });
+}
+
+export function describe(state: SandboxState): string {
+  return state.phase === "notReady" ? `not ready (${state.reason})` : state.phase;
+}
+
+/** The key that a kubelet's retry shares with the call it repeats. */
+export function sandboxName(config: SandboxConfig): string {
+  const { name, namespace, uid, attempt } = config.metadata;
+  return [name, namespace, uid, String(attempt)].map(encodeURIComponent).join("/");
+}
+
+export function parseId(kind: string, text: string): string {
+  if (/^[0-9a-f]{64}$/.test(text)) return text;
+  throw new DomainError("invalidArgument", `${kind} id ${JSON.stringify(text.slice(0, 80))} is not 64 hex digits`);
+}

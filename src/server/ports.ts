@@ -1,0 +1,100 @@
+import type { Container } from "../container/container.ts";
+import type { ContainerConfig, ImageSpec, SandboxConfig } from "../oci/config.ts";
+import type { Sandbox } from "../sandbox/sandbox.ts";
+
+/**
+ * What the gRPC edge asks of the domain. Ids given to these methods may be unique prefixes;
+ * an ambiguous one throws `invalidArgument`, an absent one `notFound` (or nothing, where the
+ * CRI says that the operation is idempotent).
+ */
+export interface SandboxPort {
+  /** Joins a call in flight for the same name. The answer is durable. */
+  run(config: SandboxConfig, runtimeHandler: string, signal: AbortSignal): Promise<string>;
+  /** Absent sandbox: nothing to do. */
+  stop(id: string, signal: AbortSignal): Promise<void>;
+  /** Absent sandbox: nothing to do. Stops it first. */
+  remove(id: string, signal: AbortSignal): Promise<void>;
+  get(id: string): Sandbox;
+  /** From memory; what clients may see, oldest first. */
+  list(): readonly Sandbox[];
+  /** Everything known about it, for verbose status. */
+  describe(id: string): Readonly<Record<string, unknown>>;
+}
+
+export interface ExecResult {
+  readonly stdout: Buffer;
+  readonly stderr: Buffer;
+  readonly exitCode: number;
+}
+
+export interface ContainerPort {
+  create(sandboxId: string, config: ContainerConfig, sandboxConfig: SandboxConfig | undefined, signal: AbortSignal): Promise<string>;
+  start(id: string, signal: AbortSignal): Promise<void>;
+  /** Absent container: nothing to do. */
+  stop(id: string, graceMs: number, signal: AbortSignal): Promise<void>;
+  /** Absent container: nothing to do. Kills it first. */
+  remove(id: string, signal: AbortSignal): Promise<void>;
+  get(id: string): Container;
+  list(): readonly Container[];
+  describe(id: string): Readonly<Record<string, unknown>>;
+  /** `timeoutMs` 0: no limit. Past it: rejects with kind "deadlineExceeded" and the process is dead. */
+  execSync(id: string, command: readonly string[], timeoutMs: number, signal: AbortSignal): Promise<ExecResult>;
+  reopenLog(id: string, signal: AbortSignal): Promise<void>;
+}
+
+export interface Image {
+  /** "sha256:" and 64 hex digits: the digest of the image's config. */
+  readonly id: string;
+  /** Sorted; normalised, e.g. "docker.io/library/busybox:latest". */
+  readonly repoTags: readonly string[];
+  /** Sorted. */
+  readonly repoDigests: readonly string[];
+  readonly sizeBytes: number;
+  /** From the config's User, when numeric. */
+  readonly uid: number | undefined;
+  readonly username: string;
+  readonly pinned: boolean;
+}
+
+export interface AuthConfig {
+  readonly username: string;
+  readonly password: string;
+  readonly auth: string;
+  readonly serverAddress: string;
+  readonly identityToken: string;
+  readonly registryToken: string;
+}
+
+export interface FilesystemUsage {
+  readonly timestamp: Temporal.Instant;
+  readonly mountpoint: string;
+  readonly usedBytes: number;
+  readonly inodesUsed: number;
+}
+
+export interface ImagePort {
+  /** Resolves with the image's id. One flight per reference and credentials. */
+  pull(spec: ImageSpec, auth: AuthConfig | undefined, signal: AbortSignal): Promise<string>;
+  /** By tag, digest, id or unique id prefix; `undefined` when absent. */
+  find(reference: string): Image | undefined;
+  list(): readonly Image[];
+  /** Removes the image with all its tags. Absent: nothing to do. In use by a container: its files stay until that is gone. */
+  remove(reference: string): Promise<void>;
+  /** From memory: never walks, never blocks. */
+  fsInfo(): { readonly images: FilesystemUsage; readonly containers: FilesystemUsage };
+}
+
+export interface StatusPort {
+  readonly version: string;
+  /** "cgroupfs" or "systemd". */
+  readonly cgroupDriver: "cgroupfs" | "systemd";
+  /** `reason` and `message` are empty when true. */
+  network(): { readonly ready: boolean; readonly reason: string; readonly message: string };
+  runtime(): { readonly ready: boolean; readonly reason: string; readonly message: string };
+  /** The default handler is listed under its name and as "". */
+  handlers(): readonly { readonly name: string; readonly recursiveReadOnlyMounts: boolean; readonly userNamespaces: boolean }[];
+  supplementalGroupsPolicy(): boolean;
+  /** For Status(verbose): JSON texts by key; `config` holds `sandboxImage` and `stateDir`. */
+  info(): Readonly<Record<string, string>>;
+  setPodCidr(cidr: string): void;
+}
