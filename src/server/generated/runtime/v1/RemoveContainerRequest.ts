@@ -1,0 +1,10 @@
+// Original file: proto/cri-api/api.proto
+
+
+export interface RemoveContainerRequest {
+  'containerId'?: (string);
+}
+
+export interface RemoveContainerRequest__Output {
+  'containerId': (string);
+}

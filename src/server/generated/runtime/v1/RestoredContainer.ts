@@ -1,0 +1,12 @@
+// Original file: proto/cri-api/api.proto
+
+
+export interface RestoredContainer {
+  'name'?: (string);
+  'containerId'?: (string);
+}
+
+export interface RestoredContainer__Output {
+  'name': (string);
+  'containerId': (string);
+}
