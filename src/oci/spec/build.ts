@@ -1,0 +1,63 @@
+import { DomainError } from "../../lib/errors.ts";
+import { containerAnnotations } from "./annotations.ts";
+import { buildDevices } from "./devices.ts";
+import type { SpecInput } from "./input.ts";
+import { buildMounts } from "./mounts.ts";
+import { buildNamespaces } from "./namespaces.ts";
+import { buildProcess, checkPrivileged } from "./process.ts";
+import { buildResources } from "./resources.ts";
+import { buildSeccomp } from "./seccomp.ts";
+import { specSysctls } from "./sysctls.ts";
+import type { OciLinux, OciSpec } from "./types.ts";
+
+export interface BuiltSpec {
+  readonly spec: OciSpec;
+  /** What was asked for and is not so on this host, in sentences that are the same for every container: worth one log line each. */
+  readonly notices: readonly string[];
+}
+
+/**
+ * The OCI spec of a container. A function of its argument alone: no clock, no file, no environment.
+ * Throws `DomainError` naming the field for what is malformed, unknown, or cannot be honoured here.
+ */
+export function buildSpec(input: SpecInput): BuiltSpec {
+  checkPrivileged(input);
+  const { config, host } = input;
+  const { privileged, readonlyRootfs } = config.security;
+  const process = buildProcess(input);
+  const mounts = buildMounts(input);
+  const devices = buildDevices(input);
+  const resources = buildResources(config.resources, devices.rules, input.policy.pidsLimit, host);
+  const given = process.value.capabilities.bounding;
+  const seccomp = buildSeccomp(config.security.seccomp, privileged, given, host, input.localhostProfile);
+  const linux: OciLinux = {
+    namespaces: buildNamespaces(input.namespaces, host.cgroupMode === "v2" && !privileged),
+    cgroupsPath: input.cgroupsPath,
+    resources: resources.value,
+    devices: devices.nodes,
+    sysctl: specSysctls(input.sysctls, input.namespaces),
+    ...(seccomp.value === undefined ? {} : { seccomp: seccomp.value }),
+    ...(mounts.value.rootfsPropagation === undefined ? {} : { rootfsPropagation: mounts.value.rootfsPropagation }),
+    maskedPaths: privileged ? [] : config.security.maskedPaths,
+    readonlyPaths: privileged ? [] : config.security.readonlyPaths,
+  };
+  const sections = [process, mounts, resources, seccomp];
+  return {
+    spec: {
+      ociVersion: input.runtime.ociVersion,
+      process: process.value,
+      root: { path: input.rootfs, readonly: readonlyRootfs },
+      ...(input.namespaces.uts === "new" ? { hostname: input.hostname } : {}),
+      mounts: mounts.value.mounts,
+      annotations: containerAnnotations(input),
+      linux,
+    },
+    notices: [...selinuxNotices(input), ...sections.flatMap((section) => section.notices)],
+  };
+}
+
+function selinuxNotices({ config, host }: SpecInput): readonly string[] {
+  if (config.security.selinux === undefined) return [];
+  if (!host.selinux) return ["selinux_options are ignored: this kernel runs without SELinux"];
+  throw new DomainError("unimplemented", "security_context.selinux_options: labels are not supported yet");
+}
