@@ -1,14 +1,35 @@
 import assert from "node:assert/strict";
 import { type ChildProcessWithoutNullStreams, execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
 import { after, before, suite, test } from "node:test";
 import type { ContainerConfig, ContainerSecurity } from "./config.ts";
-import { createArgs, deleteArgs, execArgs, featuresArgs, killArgs, parseFeatures, pickOciVersion } from "./handler.ts";
-import { type RuntimeHandler, runtimeError, startArgs, stateArgs, UNKNOWN_FEATURES } from "./handler.ts";
+import {
+  createArgs,
+  deleteArgs,
+  execArgs,
+  featuresArgs,
+  killArgs,
+  parseFeatures,
+  pickOciVersion,
+  type RuntimeHandler,
+  runtimeError,
+  startArgs,
+  stateArgs,
+  UNKNOWN_FEATURES,
+} from "./handler.ts";
 import { buildSpec } from "./spec/build.ts";
 import { capabilitiesFromMask } from "./spec/capabilities.ts";
 import type { HostFacts, SpecInput } from "./spec/input.ts";
@@ -16,7 +37,21 @@ import { buildPauseSpec } from "./spec/pause.ts";
 import { sampleConfig, sampleInput, sampleSandbox, sampleSecurity } from "./spec/sample-input.ts";
 import type { OciSpec } from "./spec/types.ts";
 
-const APPLETS = ["sh", "cat", "id", "env", "hostname", "ls", "touch", "grep", "echo", "stat", "unshare", "sleep", "mkdir"];
+const APPLETS = [
+  "sh",
+  "cat",
+  "id",
+  "env",
+  "hostname",
+  "ls",
+  "touch",
+  "grep",
+  "echo",
+  "stat",
+  "unshare",
+  "sleep",
+  "mkdir",
+];
 const CGROUPS = "/sys/fs/cgroup";
 
 /** A root file system with busybox, its libraries and two users. */
@@ -126,7 +161,8 @@ for (const name of ["runc", "crun"]) {
       });
       const shown = await output(built.spec);
       assert.match(shown, /^CapBnd:\t00000000a80425fb$/m);
-      for (const set of ["CapInh", "CapPrm", "CapEff", "CapAmb"]) assert.match(shown, new RegExp(`^${set}:\t0{16}$`, "m"));
+      for (const set of ["CapInh", "CapPrm", "CapEff", "CapAmb"])
+        assert.match(shown, new RegExp(`^${set}:\t0{16}$`, "m"));
       assert.match(shown, /^Seccomp:\t2$/m);
       assert.match(shown, /^NoNewPrivs:\t1$/m);
       assert.match(shown, /^Umask:\t0027$/m);
@@ -139,12 +175,12 @@ for (const name of ["runc", "crun"]) {
     });
 
     test("masks paths, keeps others read-only and sets the sysctls of its namespaces", async () => {
-      const script = `ls -l /bin/ls; touch /tmp/x; cat /bin/id | grep -c .; cat /proc/sys/kernel/shm_rmid_forced \
+      const script = `touch /tmp/x; cat /etc/passwd | grep -c .; cat /proc/sys/kernel/shm_rmid_forced \
         /proc/sys/net/ipv4/ip_unprivileged_port_start; touch /sys/x; unshare -U true; echo done`;
       const { spec } = buildSpec(
         secured(
           script,
-          { maskedPaths: ["/bin/id"], readonlyPaths: ["/tmp"] },
+          { maskedPaths: ["/etc/passwd"], readonlyPaths: ["/tmp"] },
           {
             sysctls: [
               ["kernel/shm_rmid_forced", "1"],
@@ -162,8 +198,10 @@ for (const name of ["runc", "crun"]) {
     });
 
     test("is privileged: everything that we hold, no filter, /sys and cgroups writable", async () => {
-      const base64 = secured("cat /proc/self/status; grep -E ' /sys(/fs/cgroup)? ' /proc/self/mountinfo", { privileged: true });
-      const built = buildSpec({ ...base64, sandbox: { ...sampleSandbox, privileged: true } });
+      const sample = secured("cat /proc/self/status; grep -E ' /sys(/fs/cgroup)? ' /proc/self/mountinfo", {
+        privileged: true,
+      });
+      const built = buildSpec({ ...sample, sandbox: { ...sampleSandbox, privileged: true } });
       const shown = await output(built.spec);
       const held = /CapEff:\s*(\S+)/.exec(readFileSync("/proc/self/status", "utf8"))?.[1];
       assert.match(shown, new RegExp(`^CapEff:\t${held}$`, "m"));
@@ -201,7 +239,7 @@ for (const name of ["runc", "crun"]) {
     });
 
     test("is executed into with the same rights, and killed", async () => {
-      const { spec } = buildSpec(input("echo ready; cat"));
+      const { spec } = buildSpec(input("echo ready; exec sleep 1000"));
       const { id, io } = await create(spec);
       const options = { id, log: join(base, "log") };
       run(startArgs(handler, options));
@@ -273,7 +311,14 @@ function featuresOf(handler: RuntimeHandler) {
 }
 
 function volume(source: string, containerPath: string, propagation: "private" | "hostToContainer", readonly: boolean) {
-  const request = { containerPath, hostPath: source, readonly, recursiveReadOnly: false, selinuxRelabel: false, propagation };
+  const request = {
+    containerPath,
+    hostPath: source,
+    readonly,
+    recursiveReadOnly: false,
+    selinuxRelabel: false,
+    propagation,
+  };
   return { source, request };
 }
 
