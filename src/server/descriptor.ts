@@ -41,8 +41,8 @@ export function readDescriptor(): Json {
 
 function camelCased<T extends { nested?: object; fields?: object }>(node: T): T {
   const copy: Record<string, unknown> = { ...node };
-  if (node.fields !== undefined) copy["fields"] = mapEntries(node.fields, (name, field) => [camelCase(name), field]);
-  if (node.nested !== undefined) copy["nested"] = mapEntries(node.nested, (name, child) => [name, camelCased(child)]);
+  if (node.fields !== undefined) copy.fields = mapEntries(node.fields, (name, field) => [camelCase(name), field]);
+  if (node.nested !== undefined) copy.nested = mapEntries(node.nested, (name, child) => [name, camelCased(child)]);
   return copy as T;
 }
 

@@ -28,7 +28,12 @@ export interface ExecResult {
 }
 
 export interface ContainerPort {
-  create(sandboxId: string, config: ContainerConfig, sandboxConfig: SandboxConfig | undefined, signal: AbortSignal): Promise<string>;
+  create(
+    sandboxId: string,
+    config: ContainerConfig,
+    sandboxConfig: SandboxConfig | undefined,
+    signal: AbortSignal,
+  ): Promise<string>;
   start(id: string, signal: AbortSignal): Promise<void>;
   /** Absent container: nothing to do. */
   stop(id: string, graceMs: number, signal: AbortSignal): Promise<void>;
@@ -92,7 +97,11 @@ export interface StatusPort {
   network(): { readonly ready: boolean; readonly reason: string; readonly message: string };
   runtime(): { readonly ready: boolean; readonly reason: string; readonly message: string };
   /** The default handler is listed under its name and as "". */
-  handlers(): readonly { readonly name: string; readonly recursiveReadOnlyMounts: boolean; readonly userNamespaces: boolean }[];
+  handlers(): readonly {
+    readonly name: string;
+    readonly recursiveReadOnlyMounts: boolean;
+    readonly userNamespaces: boolean;
+  }[];
   supplementalGroupsPolicy(): boolean;
   /** For Status(verbose): JSON texts by key; `config` holds `sandboxImage` and `stateDir`. */
   info(): Readonly<Record<string, string>>;

@@ -1,0 +1,126 @@
+import type { NamespaceMode, NamespaceOptions, SeccompProfile, SelinuxOptions } from "../../oci/config.ts";
+import type { Int64Value__Output } from "../generated/runtime/v1/Int64Value.ts";
+import type { NamespaceOption__Output } from "../generated/runtime/v1/NamespaceOption.ts";
+import type { SELinuxOption__Output } from "../generated/runtime/v1/SELinuxOption.ts";
+import type { SecurityProfile__Output } from "../generated/runtime/v1/SecurityProfile.ts";
+import type { UserNamespace__Output } from "../generated/runtime/v1/UserNamespace.ts";
+import { absolutePath, choice, integer, line, list, notHere, notImplemented, quoted, refuse } from "./field.ts";
+
+/** The kernel's (uid_t)-1 means "none". */
+const MAX_ID = 0xffff_fffe;
+const unconfined: SeccompProfile = { type: "unconfined", localhostRef: "" };
+const runtimeDefault: SeccompProfile = { type: "runtimeDefault", localhostRef: "" };
+const modes = { POD: "pod", CONTAINER: "container", NODE: "node", TARGET: "target" } as const;
+
+/** `null` means POD for every namespace, as the zero value does. */
+export function toNamespaces(
+  field: string,
+  options: NamespaceOption__Output | null,
+  of: "sandbox" | "container",
+): NamespaceOptions {
+  if (options === null) return { network: "pod", pid: "pod", ipc: "pod", targetId: "" };
+  refuseUserNamespace(`${field}.userns_options`, options.usernsOptions);
+  const pid = choice(`${field}.pid`, options.pid, modes);
+  if (pid === "target" && of === "sandbox") throw refuse(`${field}.pid`, "is TARGET, which only a container can be");
+  if (pid === "target" && options.targetId === "")
+    throw refuse(`${field}.target_id`, "is empty although pid is TARGET");
+  if (pid !== "target" && options.targetId !== "")
+    throw refuse(`${field}.target_id`, "is set although pid is not TARGET");
+  return {
+    network: podOrNode(`${field}.network`, options.network),
+    pid,
+    ipc: podOrNode(`${field}.ipc`, options.ipc),
+    targetId: line(`${field}.target_id`, options.targetId),
+  };
+}
+
+function podOrNode(field: string, mode: NamespaceOption__Output["network"]): "pod" | "node" {
+  const chosen: NamespaceMode = choice(field, mode, modes);
+  if (chosen === "pod" || chosen === "node") return chosen;
+  throw refuse(field, `is ${mode}; it must be POD or NODE`);
+}
+
+/** NODE is what every pod has; the rest is refused, what the CRI forbids before what is not built. */
+function refuseUserNamespace(field: string, userns: UserNamespace__Output | null): void {
+  if (userns === null) return;
+  const mode = choice(`${field}.mode`, userns.mode, modes);
+  const mappings = userns.uids.length + userns.gids.length;
+  if (mode === "node") {
+    if (mappings > 0) throw refuse(field, "has mappings although its mode is NODE");
+    return;
+  }
+  if (mode !== "pod") throw refuse(`${field}.mode`, `is ${userns.mode}; it must be POD or NODE`);
+  for (const ids of ["uids", "gids"] as const) {
+    const [first, second] = userns[ids];
+    if (first === undefined || second !== undefined) throw refuse(`${field}.${ids}`, "must hold exactly one mapping");
+    if (first.containerId !== 0) throw refuse(`${field}.${ids}[0].container_id`, "must be 0");
+    if (first.length === 0) throw refuse(`${field}.${ids}[0].length`, "must not be 0");
+  }
+  throw notImplemented(field, "user namespaces are");
+}
+
+/** An absent profile is unconfined. `path` is the older field, which counts only where `profile` is absent. */
+export function toSeccomp(
+  field: string,
+  profile: SecurityProfile__Output | null,
+  pathField: string,
+  path: string,
+): SeccompProfile {
+  if (profile === null) return toSeccompFromPath(pathField, path);
+  const type = choice(`${field}.profile_type`, profile.profileType, profileTypes);
+  if (type !== "localhost") {
+    // A reference without its type is a mistake that would run a pod with less confinement than meant.
+    if (profile.localhostRef !== "")
+      throw refuse(`${field}.localhost_ref`, "is set although the type is not Localhost");
+    return type === "unconfined" ? unconfined : runtimeDefault;
+  }
+  return { type, localhostRef: absolutePath(`${field}.localhost_ref`, profile.localhostRef) };
+}
+
+const profileTypes = { RuntimeDefault: "runtimeDefault", Unconfined: "unconfined", Localhost: "localhost" } as const;
+
+function toSeccompFromPath(field: string, path: string): SeccompProfile {
+  if (path === "" || path === "unconfined") return unconfined;
+  if (path === "runtime/default" || path === "docker/default") return runtimeDefault;
+  const prefix = "localhost/";
+  if (!path.startsWith(prefix)) throw refuse(field, `is not a profile: ${quoted(path)}`);
+  return { type: "localhost", localhostRef: absolutePath(field, path.slice(prefix.length)) };
+}
+
+/**
+ * AppArmor is not there: the default profile, which is also the zero value, and none at all are the same then; a
+ * profile by name is a promise that cannot be kept.
+ */
+export function refuseAppArmor(
+  field: string,
+  profile: SecurityProfile__Output | null,
+  nameField: string,
+  name: string,
+): void {
+  if (profile !== null) {
+    const type = choice(`${field}.profile_type`, profile.profileType, profileTypes);
+    if (type === "localhost") throw notHere(field, "names an AppArmor profile, and AppArmor is not supported here");
+    return;
+  }
+  if (["", "runtime/default", "unconfined"].includes(name)) return;
+  throw notHere(nameField, "names an AppArmor profile, and AppArmor is not supported here");
+}
+
+export function toSelinux(field: string, options: SELinuxOption__Output | null): SelinuxOptions | undefined {
+  if (options === null) return undefined;
+  const { user, role, type, level } = options;
+  return {
+    user: line(`${field}.user`, user),
+    role: line(`${field}.role`, role),
+    type: line(`${field}.type`, type),
+    level: line(`${field}.level`, level),
+  };
+}
+
+export function toUserOrGroupId(field: string, value: Int64Value__Output | null): number | undefined {
+  return value === null ? undefined : integer(field, value.value, 0, MAX_ID);
+}
+
+export function toGroups(field: string, groups: readonly string[]): readonly number[] {
+  return list(field, groups, (item, group) => integer(item, group, 0, MAX_ID));
+}

@@ -1,0 +1,26 @@
+import { fromContainerStatus } from "../convert/container-status.ts";
+import { id } from "../convert/id.ts";
+import { fromSandboxStatus } from "../convert/sandbox-status.ts";
+import { toNanoseconds } from "../convert/timestamp.ts";
+import { toInfo } from "../convert/verbose.ts";
+import type { PodSandboxStatusRequest__Output } from "../generated/runtime/v1/PodSandboxStatusRequest.ts";
+import type { PodSandboxStatusResponse } from "../generated/runtime/v1/PodSandboxStatusResponse.ts";
+import type { Unary } from "../handler.ts";
+import type { ContainerPort, SandboxPort } from "../ports.ts";
+
+/** The sandbox and its containers, as they were at one moment. */
+export function podSandboxStatus(
+  sandboxes: Pick<SandboxPort, "get" | "describe">,
+  containers: Pick<ContainerPort, "list">,
+): Unary<PodSandboxStatusRequest__Output, PodSandboxStatusResponse> {
+  return async ({ podSandboxId, verbose }) => {
+    const sandbox = sandboxes.get(id("sandbox", "pod_sandbox_id", podSandboxId));
+    const inside = containers.list().filter(({ sandboxId }) => sandboxId === sandbox.id);
+    return {
+      status: fromSandboxStatus(sandbox),
+      containersStatuses: inside.map(fromContainerStatus),
+      timestamp: toNanoseconds(Temporal.Now.instant()),
+      info: verbose ? toInfo(sandboxes.describe(sandbox.id)) : {},
+    };
+  };
+}
