@@ -76,6 +76,18 @@ export async function negotiateVersion(
   return { ...network, list: { ...list, cniVersion } };
 }
 
+/** For `ConfigWatch`: the network in a version that all plugins speak, once every plugin says that it is ready. */
+export async function admitNetwork(
+  operations: Operations,
+  network: NetworkConfig,
+  timeoutMs: number,
+  signal?: AbortSignal,
+): Promise<NetworkConfig> {
+  const negotiated = await negotiateVersion(operations, network, timeoutMs, signal);
+  await statusNetwork(operations, negotiated, timeoutMs, signal);
+  return negotiated;
+}
+
 /** What VERSION answered; versions that nacelle does not know are left out. */
 function supportedVersions(output: string): readonly CniVersion[] {
   let answer: unknown;
