@@ -6,8 +6,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { promisify } from "node:util";
-import { type Attachment, attached, intended, progressed, withoutNamespace } from "./attachment.ts";
+import { type Attachment, attached, intended, isDebt, owed, progressed, withoutNamespace } from "./attachment.ts";
 import { capabilityArgs } from "./capability.ts";
+import { DebtPayer } from "./debts.ts";
 import type { JsonObject } from "./json-object.ts";
 import { addNetwork, checkNetwork, deleteNetwork, isUndone } from "./network.ts";
 import { type NetworkConfig, parseNetworkList } from "./network-config.ts";
@@ -226,6 +227,54 @@ describe("CNI plugins of this machine", () => {
       /CNI plugin bridge CHECK failed: .*eth0.*\(code \d+\)/,
     );
     await deleteNetwork(host.operations, row, 60_000);
+    assert.deepEqual(await leftovers(), nothing);
+  });
+
+  it("end with as many addresses as live sandboxes however many ADDs and DELs fail", async () => {
+    // Fails every third ADD, and every DEL of a sandbox that it has not failed before.
+    await script(
+      "flaky",
+      `cd ${directory.path}
+      if [ "$CNI_COMMAND" = ADD ]; then
+        case "$CNI_CONTAINERID" in *[0369c]) exit 3;; esac
+        exec sed -n 's/.*"prevResult":\\(.*\\)}$/\\1/p'
+      fi
+      mkdir "failed-$CNI_CONTAINERID" 2>/dev/null && exit 4 || exit 0`,
+    );
+    const config = await network([bridge(), firewall, { type: "flaky" }]);
+    const rows = new Map<string, Attachment>();
+    for (const intent of await Promise.all(Array.from({ length: 9 }, () => intend(config)))) {
+      rows.set(intent.sandboxId, intent);
+      let row: Attachment = intent;
+      const onProgress = (partial: JsonObject) => {
+        row = progressed(row, partial);
+      };
+      await addNetwork(host.operations, intent, { ...options, onProgress }).then(
+        ({ raw }) => rows.set(intent.sandboxId, attached(row, raw)),
+        (error: unknown) => {
+          assert.ok(!isUndone(error));
+          rows.set(intent.sandboxId, owed(row, String(error), Date.now()));
+        },
+      );
+    }
+    const debts = () => [...rows.values()].filter(isDebt);
+    await using payer = new DebtPayer({
+      debts,
+      debt: (id) => debts().find(({ sandboxId }) => sandboxId === id),
+      pay: (debt, signal) => deleteNetwork(host.operations, debt, 60_000, signal),
+      paid: async ({ sandboxId }) => void rows.delete(sandboxId),
+      failed: async (debt) => void rows.set(debt.sandboxId, debt),
+      nowMs: () => Date.now(),
+      jitter: () => 0,
+    });
+    await Promise.all(debts().map(({ sandboxId }) => payer.pay(sandboxId)));
+    assert.equal(rows.size, 6);
+    assert.equal((await leftovers()).addresses.length, 6);
+    for (const row of rows.values()) rows.set(row.sandboxId, owed(row, "", Date.now()));
+    const first = await Promise.allSettled(debts().map(({ sandboxId }) => payer.pay(sandboxId)));
+    assert.ok(first.every(({ status }) => status === "rejected"));
+    await Promise.all(debts().map(({ sandboxId }) => payer.pay(sandboxId)));
+    assert.equal(rows.size, 0);
     assert.deepEqual(await leftovers(), nothing);
   });
 
