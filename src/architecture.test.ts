@@ -44,7 +44,7 @@ const maxFunctionLines = 60;
 const maxDocumentedFunctionLines = 40;
 
 function isSupport(file: string): boolean {
-  return /\.(test|fixture|sim)\.ts$|-child\.ts$/.test(file);
+  return /\.(test|test-support|fixture|sim)\.ts$|-child\.ts$/.test(file);
 }
 
 function readSources(): Files {
