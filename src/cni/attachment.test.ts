@@ -4,6 +4,7 @@ import {
   attached,
   cniArgs,
   intended,
+  isCallersError,
   isDebt,
   knownResult,
   nextAttemptMs,
@@ -80,5 +81,13 @@ describe("nextAttemptMs", () => {
   });
   it("is not postponed by a clock that was set back", () => {
     assert.equal(nextAttemptMs(debt(1), 400, 0), 1_400);
+  });
+});
+
+describe("isCallersError", () => {
+  it("holds for thirty seconds from the first attempt, and for no longer by a clock that was set back", () => {
+    const { state } = owed(intent, "busy", 1_000);
+    const answers = [1_000, 30_999, 31_000, 500].map((nowMs) => isCallersError(state, nowMs));
+    assert.deepEqual(answers, [true, true, false, false]);
   });
 });

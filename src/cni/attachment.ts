@@ -48,6 +48,7 @@ export interface Attachment {
   readonly state: AttachmentState;
 }
 
+/** A row whose DEL is due. */
 export interface DebtAttachment extends Attachment {
   readonly state: DebtState;
 }
@@ -62,6 +63,7 @@ export interface SandboxIdentity {
 
 const FIRST_RETRY_MS = 1_000;
 const LAST_RETRY_MS = 5 * 60_000;
+const CALLERS_ERROR_MS = 30_000;
 
 /** CNI_ARGS as plugins for Kubernetes expect them. Throws `invalidArgument` for a value that would add a pair of its own. */
 export function cniArgs({ id, namespace, name, uid }: SandboxIdentity): string {
@@ -143,6 +145,14 @@ export function isDebt(attachment: Attachment): attachment is DebtAttachment {
 /** What DEL is given as `prevResult`. */
 export function knownResult({ state }: Attachment): JsonObject | undefined {
   return state.phase === "intent" ? state.partial : state.result;
+}
+
+/**
+ * True while a failing DEL is still an error for whoever stops the sandbox; after the first 30 s it is a debt
+ * that is paid in the background and keeps nobody from removing the sandbox.
+ */
+export function isCallersError({ sinceMs }: DebtState, nowMs: number): boolean {
+  return nowMs >= sinceMs && nowMs - sinceMs < CALLERS_ERROR_MS;
 }
 
 /**

@@ -24,6 +24,7 @@ export interface CapabilityRequest {
   readonly mac?: string;
 }
 
+/** What plugins are told of a sandbox beyond its identity. */
 export interface CapabilityArgs {
   /** By capability; a plugin is told only of those that it declares. */
   readonly args: JsonObject;

@@ -12,6 +12,7 @@ import {
 } from "./network-config.ts";
 import { findPlugins } from "./plugin-path.ts";
 
+/** Where to look, and how often. */
 export interface ConfigWatchOptions {
   readonly confDir: string;
   readonly binDirs: readonly string[];

@@ -19,6 +19,7 @@ export interface DebtPorts {
   jitter(): number;
 }
 
+/** One debt, for `nacelle status`. Times are milliseconds since the epoch. */
 export interface DebtSnapshot {
   readonly sandboxId: string;
   readonly networkName: string;
@@ -28,6 +29,7 @@ export interface DebtSnapshot {
   readonly paying: boolean;
 }
 
+/** For metrics. */
 export interface DebtCounters {
   /** Debts there are now. */
   readonly owed: number;

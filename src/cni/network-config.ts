@@ -3,12 +3,14 @@ import { isJsonObject, type JsonObject, parseJsonObject } from "./json-object.ts
 
 /** The versions of the CNI specification that nacelle speaks, oldest first. */
 export const cniVersions = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] as const;
+/** One of the versions spoken. */
 export type CniVersion = (typeof cniVersions)[number];
 
 /** Longest configuration that is read, in bytes. */
 export const MAX_CONFIG_BYTES = 1 << 20;
 const MAX_PLUGINS = 32;
 
+/** One plugin of a list; `config` is its part as written, which goes to its standard input. */
 export interface PluginConfig {
   /** The executable's file name: never a path. */
   readonly type: string;
@@ -19,6 +21,7 @@ export interface PluginConfig {
   readonly config: JsonObject;
 }
 
+/** A validated configuration list. */
 export interface NetworkList {
   readonly name: string;
   /** The version that plugins are spoken to in. */
@@ -47,11 +50,13 @@ export type ConfigFile =
   | { readonly name: string; readonly text: string }
   | { readonly name: string; readonly problem: string };
 
+/** A file that is no valid configuration, and why. */
 export interface SkippedFile {
   readonly name: string;
   readonly reason: string;
 }
 
+/** What `chooseNetwork` found. */
 export interface NetworkChoice {
   readonly chosen: { readonly file: string; readonly list: NetworkList } | undefined;
   /** Files before the chosen one (all, if none is) that are not valid. */

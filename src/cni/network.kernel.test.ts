@@ -42,7 +42,7 @@ class Host implements AsyncDisposable {
 
   async sh(script: string): Promise<string> {
     const [file = "", ...args] = [...this.#prefix, "sh", "-c", script];
-    const { stdout } = await execute(file, args);
+    const { stdout } = await execute(file, args, { timeout: 60_000, killSignal: "SIGKILL" });
     return stdout;
   }
 
@@ -146,7 +146,7 @@ describe("CNI plugins of this machine", () => {
     const server = host.spawn("ip", "netns", "exec", name, process.execPath, "-e", serve);
     const closed = once(server, "close");
     await once(server.stdout, "data");
-    const fetched = `fetch("http://127.0.0.1:18081").then((answer) => answer.text()).then(console.log)`;
+    const fetched = `fetch("http://127.0.0.1:18081", { signal: AbortSignal.timeout(20_000) }).then((answer) => answer.text()).then(console.log)`;
     assert.equal(await host.sh(`${process.execPath} -e '${fetched}'`), "hello\n");
     server.kill("SIGKILL");
     await closed;

@@ -7,6 +7,7 @@ import { type CallLimits, type PluginCommand, pluginStdin, quote, runPlugin } fr
 import { findPlugin } from "./plugin-path.ts";
 import { type NetworkResult, parseResult, parseResultText } from "./result.ts";
 
+/** How an ADD is limited and observed. */
 export interface AddOptions {
   /** For the whole chain. */
   readonly timeoutMs: number;

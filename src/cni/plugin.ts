@@ -4,6 +4,7 @@ import { DomainError, messageOf } from "../lib/errors.ts";
 import { isJsonObject, type JsonObject } from "./json-object.ts";
 import type { PluginConfig } from "./network-config.ts";
 
+/** CNI_COMMAND. */
 export type PluginCommand = "ADD" | "CHECK" | "DEL" | "STATUS" | "GC" | "VERSION";
 
 /** One execution of one plugin. */
@@ -21,6 +22,7 @@ export interface PluginCall {
   readonly stdin: JsonObject;
 }
 
+/** What goes to a plugin's standard input beside its own configuration. */
 export interface StdinRequest {
   readonly networkName: string;
   readonly cniVersion: string;
@@ -30,6 +32,7 @@ export interface StdinRequest {
   readonly extra?: JsonObject;
 }
 
+/** For whom a plugin runs, and how long it may. */
 export interface CallLimits {
   /** For the launcher's record: a sandbox's id, or what else the call is for. */
   readonly owner: string;

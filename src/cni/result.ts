@@ -7,6 +7,7 @@ import { type CniVersion, isAtLeast, isCniVersion } from "./network-config.ts";
 const MAX_RESULT_LENGTH = 128 * 1024;
 const MAX_ENTRIES = 256;
 
+/** An interface that a plugin made or found. */
 export interface ResultInterface {
   readonly name: string;
   readonly mac: string;
@@ -14,6 +15,7 @@ export interface ResultInterface {
   readonly sandbox: string;
 }
 
+/** DNS settings that a network recommends; all may be empty. */
 export interface ResultDns {
   readonly nameservers: readonly string[];
   readonly domain: string;
