@@ -15,6 +15,11 @@ static const struct {
 
 int main(int argc, char **argv)
 {
+	const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
+
+	/* In a sandbox's root file system our copy is called by that name alone. */
+	if (argc > 0 && strcmp(slash ? slash + 1 : argv[0], "pause") == 0)
+		return pause_main(argc, argv);
 	for (size_t i = 0; argc > 1 && i < sizeof(roles) / sizeof(roles[0]); i++)
 		if (strcmp(argv[1], roles[i].name) == 0)
 			return roles[i].main(argc, argv);

@@ -1,0 +1,42 @@
+/* What PERFORM executes: runs in a child, so it may block and need not free. */
+#ifndef NACELLE_OPERATION_H
+#define NACELLE_OPERATION_H
+
+#include "launcher.h"
+
+enum { STEPS_MAX = 1024, TEXTS_MAX = 5, READ_MAX = 131072 };
+
+/* One decoded operation. Which fields are set depends on its kind; the order of texts is that of README.md. */
+struct step {
+	uint16_t kind;
+	char *text[TEXTS_MAX];
+	uint32_t number;
+	uint64_t flags;
+	uint8_t parents;
+	struct span data;
+	char **list;
+	size_t count;
+};
+
+struct performance {
+	struct performed *performed;
+	struct writer result; /* of the step being performed */
+};
+
+/* Decodes everything, then performs step by step; the verdict is in `performed`. */
+void operations_perform(struct performed *performed, struct reader *reader);
+
+/* Each returns 0, or -1 after step_failed. */
+int step_failed(struct performance *p, const char *call, const char *path);
+int step_rmtree(struct performance *p, const struct step *step);
+int step_disk_usage(struct performance *p, const struct step *step);
+int step_namespaces(struct performance *p, const struct step *step);
+int step_unpin(struct performance *p, const struct step *step);
+int step_unmount(struct performance *p, const struct step *step);
+int step_read_in_root(struct performance *p, const struct step *step);
+int step_mkdir_in_root(struct performance *p, const struct step *step);
+int step_kill_cgroup(struct performance *p, const struct step *step);
+int step_remove_cgroup(struct performance *p, const struct step *step);
+void step_result(struct performance *p, const char *text);
+
+#endif
