@@ -1,0 +1,152 @@
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Client, credentials } from "@grpc/grpc-js";
+import { appeared } from "./event.ts";
+import { requireIsolation } from "./isolation.ts";
+import { type CniFiles, registriesConf, writeCni } from "./node-files.ts";
+import { Daemon } from "./process.ts";
+
+const executable = join(import.meta.dirname, "../../bin/nacelle");
+const startMs = 30_000;
+
+/** What a server under test is started with. */
+export interface ServerOptions {
+  readonly defaultRuntime?: "runc" | "crun";
+  /** `host:port` of the registry that stands in for all others. */
+  readonly mirror?: string;
+  /** Further `--set key=value`. */
+  readonly settings?: Readonly<Record<string, string>>;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** Where a server under test keeps what; everything is below `folder`. */
+export interface ServerPaths {
+  readonly folder: string;
+  readonly socket: string;
+  readonly root: string;
+  readonly runDir: string;
+  readonly netnsDir: string;
+  readonly log: string;
+  readonly cni: CniFiles;
+}
+
+/** A nacelle server with state, run files, network configuration and namespaces of its own. Disposing it ends it and deletes its folder. */
+export class Server implements AsyncDisposable {
+  readonly paths: ServerPaths;
+  readonly #options: ServerOptions;
+  #daemon: Daemon;
+
+  private constructor(paths: ServerPaths, options: ServerOptions, daemon: Daemon) {
+    this.paths = paths;
+    this.#options = options;
+    this.#daemon = daemon;
+  }
+
+  /** Resolves when it answers Version. Only inside `harness/isolate`. */
+  static async start(options: ServerOptions = {}): Promise<Server> {
+    await requireIsolation();
+    await using undo = new AsyncDisposableStack();
+    const folder = await mkdtemp(join(tmpdir(), "n-"));
+    undo.defer(() => rm(folder, { recursive: true, force: true }));
+    const paths = await prepare(folder, options);
+    const daemon = await launch(paths, options);
+    undo.move();
+    return new Server(paths, options, daemon);
+  }
+
+  get endpoint(): string {
+    return `unix://${this.paths.socket}`;
+  }
+
+  get pid(): number {
+    return this.#daemon.pid;
+  }
+
+  /** SIGTERM, as an upgrade does: answers how the process ended. Pods go on. */
+  async stop(): Promise<string> {
+    return await this.#daemon.stop();
+  }
+
+  /** SIGKILL: what a crash leaves is what the next start finds. */
+  async kill(): Promise<void> {
+    this.#daemon.signal("SIGKILL");
+    await this.#daemon.exited();
+  }
+
+  /** Starts it again on the same state after stop() or kill(). */
+  async restart(): Promise<void> {
+    if (this.#daemon.running) throw new Error("the server still runs");
+    await rm(this.paths.socket, { force: true });
+    this.#daemon = await launch(this.paths, this.#options);
+  }
+
+  /** The end of what it logged, over all its lives. */
+  async logTail(lines = 60): Promise<string> {
+    return await this.#daemon.tail(lines);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#daemon[Symbol.asyncDispose]();
+    await rm(this.paths.folder, { recursive: true, force: true });
+  }
+}
+
+async function prepare(folder: string, options: ServerOptions): Promise<ServerPaths> {
+  for (const name of ["root", "run", "netns"]) await mkdir(join(folder, name), { mode: 0o711 });
+  const registries = options.mirror === undefined ? "" : registriesConf(options.mirror);
+  await writeFile(join(folder, "registries.conf"), registries);
+  return {
+    folder,
+    socket: join(folder, "run/nacelle.sock"),
+    root: join(folder, "root"),
+    runDir: join(folder, "run"),
+    netnsDir: join(folder, "netns"),
+    log: join(folder, "log"),
+    cni: await writeCni(folder),
+  };
+}
+
+async function launch(paths: ServerPaths, options: ServerOptions): Promise<Daemon> {
+  const settings = {
+    listen: paths.socket,
+    root: paths.root,
+    runDir: paths.runDir,
+    netnsDir: paths.netnsDir,
+    "cni.confDir": paths.cni.confDir,
+    "registries.configFile": join(paths.folder, "registries.conf"),
+    defaultRuntime: options.defaultRuntime ?? "runc",
+    ...options.settings,
+  };
+  const args = Object.entries(settings).flatMap(([key, value]) => ["--set", `${key}=${value}`]);
+  const daemon = await Daemon.start([executable, "serve", ...args], paths.log, { ...process.env, ...options.env });
+  try {
+    await daemon.until(ready(paths.socket, AbortSignal.timeout(startMs)));
+  } catch (error) {
+    await daemon[Symbol.asyncDispose]();
+    throw error;
+  }
+  return daemon;
+}
+
+/** The socket is there and Version answers on it. */
+async function ready(socket: string, signal: AbortSignal): Promise<void> {
+  await appeared(socket, signal);
+  const client = new Client(`unix://${socket}`, credentials.createInsecure());
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  // An empty VersionRequest is no bytes, and the answer's content does not matter here.
+  const bytes = (value: Buffer) => value;
+  client.makeUnaryRequest(
+    "/runtime.v1.RuntimeService/Version",
+    bytes,
+    bytes,
+    Buffer.alloc(0),
+    { deadline: Date.now() + startMs },
+    (error) => (error === null ? resolve() : reject(error)),
+  );
+  try {
+    await promise;
+  } finally {
+    client.close();
+  }
+}
