@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { hasCode, invalidArgument, messageOf } from "../lib/errors.ts";
 import { type Config, type Section, type Setting, schema } from "./schema.ts";
 import { entriesOf } from "./value-type.ts";
-import { isEmpty, merge, type Node, parseYaml } from "./yaml-node.ts";
+import { merge, type Node, parseYaml } from "./yaml-node.ts";
 
 export const defaultConfigFile = "/etc/nacelle/nacelle.yaml";
 
@@ -20,15 +20,20 @@ export interface LoadOptions {
  * Reads the file, its drop-ins in the order of their names, and the settings of the command line, each on top of the
  * last. Throws `invalidArgument` with file, line, key and remedy. Blocks: for start-up and reload only.
  */
-export function loadConfig({ file, sets = [] }: LoadOptions = {}): Config {
+export function loadConfig(options: LoadOptions = {}): Config {
+  return sectionValue(schema, gather(options), "") as Config;
+}
+
+/** All that was written, as one tree in which each value knows its place; not validated. Throws like `loadConfig`. */
+export function gather({ file, sets = [] }: LoadOptions): Node {
   const nodes = configFiles(file).map((path) => parseYaml(readText(path), path));
-  return compose([...nodes, ...sets.map(parseSet)]);
+  return overlay([...nodes, ...sets.map(parseSet)]);
 }
 
 /** The configuration from YAML texts by name, in order; for tests and for `nacelle config --check`. */
 export function parseConfig(texts: Readonly<Record<string, string>>, sets: readonly string[] = []): Config {
   const nodes = Object.entries(texts).map(([source, yaml]) => parseYaml(yaml, source));
-  return compose([...nodes, ...sets.map(parseSet)]);
+  return sectionValue(schema, overlay([...nodes, ...sets.map(parseSet)]), "") as Config;
 }
 
 /** The files that `loadConfig` reads, in order. */
@@ -82,11 +87,9 @@ function valueOfSet(written: string, source: string): Node | undefined {
   return /^[[{"']/.test(written) ? parseYaml(written, source, false) : undefined;
 }
 
-function compose(nodes: readonly (Node | undefined)[]): Config {
-  const root = nodes
-    .filter((node) => node !== undefined)
-    .reduce(merge, { kind: "map", entries: new Map(), at: nowhere });
-  return sectionValue(schema, root, "") as Config;
+function overlay(nodes: readonly (Node | undefined)[]): Node {
+  const empty: Node = { kind: "map", entries: new Map(), at: nowhere };
+  return nodes.filter((node) => node !== undefined).reduce(merge, empty);
 }
 
 const nowhere = { source: "default", line: 0 };
@@ -103,9 +106,13 @@ function sectionValue(section: Section, node: Node | undefined, key: string): ob
 }
 
 function settingValue(setting: Setting<unknown>, node: Node | undefined, key: string): unknown {
+  return setting.type.parse(settingNode(setting, node), key);
+}
+
+/** What was written for a setting, on top of its default. */
+export function settingNode(setting: Setting<unknown>, node: Node | undefined): Node {
   const standard = parseYaml(setting.default, nowhere.source, false) ?? emptyText;
-  const isSet = node !== undefined && (node.kind !== "scalar" || !isEmpty(node));
-  return setting.type.parse(isSet ? merge(standard, node) : standard, key);
+  return node === undefined ? standard : merge(standard, node);
 }
 
 const emptyText: Node = { kind: "scalar", text: "", quoted: true, at: nowhere };

@@ -150,7 +150,7 @@ export interface Member<T> {
   readonly doc: string;
 }
 
-type RecordOf<M> = { readonly [K in keyof M]: M[K] extends Member<infer T> ? T : never };
+type RecordOf<M> = { readonly [K in keyof M]: M[K] extends { readonly type: ValueType<infer T> } ? T : never };
 
 /** A map with these members and no other. */
 export function record<M extends Readonly<Record<string, Member<unknown>>>>(members: M): ValueType<RecordOf<M>> {

@@ -86,7 +86,8 @@ export class Store implements AsyncDisposable {
     chmodSync(root, 0o700);
     finishRewrite(root);
     const database = Database.open(join(root, "state.db"));
-    if (database === undefined) throw failedPrecondition(`${root} is in use by ${describeOwner(root)}`, { root });
+    if (database === undefined)
+      throw failedPrecondition(`${root} is in use by ${describeOwner(root)}`, { root, reason: "rootInUse" });
     try {
       const store = new Store(options, database);
       writeOwner(root, owner);
