@@ -1,0 +1,173 @@
+import { mkdtempDisposable } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { credentials, type ServiceError } from "@grpc/grpc-js";
+import type { Container } from "../container/container.ts";
+import { invalidArgument, notFound } from "../lib/errors.ts";
+import type { Sandbox } from "../sandbox/sandbox.ts";
+import { loadCri } from "./descriptor.ts";
+import type { ImageServiceClient } from "./generated/runtime/v1/ImageService.ts";
+import type { RuntimeServiceClient } from "./generated/runtime/v1/RuntimeService.ts";
+import type { CallRecord } from "./handler.ts";
+import { imageService } from "./image-service.ts";
+import { listen } from "./listen.ts";
+import type { ContainerPort, Image, ImagePort, SandboxPort, StatusPort } from "./ports.ts";
+import { runtimeService } from "./runtime-service.ts";
+
+/** The domain as the server sees it, in memory and obedient. */
+export class FakeNode {
+  readonly sandboxes = new Map<string, Sandbox>();
+  readonly containers = new Map<string, Container>();
+  readonly images = new Map<string, Image>();
+  podCidr = "";
+
+  readonly sandboxPort: SandboxPort = {
+    run: async (config, runtimeHandler) => {
+      const id = this.#newId();
+      const base = { id, config, runtimeHandler, createdAt: Temporal.Now.instant() };
+      this.sandboxes.set(id, { ...base, state: { phase: "ready" }, ips: ["10.1.0.2", "fd00::2"] });
+      return id;
+    },
+    stop: async (id) => {
+      const sandbox = this.sandboxes.get(id);
+      const state = { phase: "notReady", reason: "Stopped", released: true } as const;
+      if (sandbox !== undefined) this.sandboxes.set(id, { ...sandbox, state });
+    },
+    remove: async (id) => void this.sandboxes.delete(id),
+    get: (id) => one("sandbox", id, this.sandboxes),
+    list: () => [...this.sandboxes.values()],
+    describe: (id) => ({ id, inode: 4_026_531_840n }),
+  };
+
+  readonly containerPort: ContainerPort = {
+    create: async (sandboxId, config) => {
+      const sandbox = one("sandbox", sandboxId, this.sandboxes);
+      const id = this.#newId();
+      this.containers.set(id, {
+        ...{ id, config, sandboxId: sandbox.id, createdAt: Temporal.Now.instant() },
+        ...{ imageId: `sha256:${"1".repeat(64)}`, imageRef: `sha256:${"1".repeat(64)}` },
+        logPath: config.logPath === "" ? "" : `${sandbox.config.logDirectory}/${config.logPath}`,
+        user: { uid: 1000, gid: 1000, supplementalGroups: [1000, 1234] },
+        stopSignal: config.stopSignal || "SIGTERM",
+        state: { phase: "created", pid: 7, startTime: "1", collected: true },
+      });
+      return id;
+    },
+    start: async (id) => {
+      const startedAt = Temporal.Now.instant();
+      this.setState(id, { phase: "running", pid: 7, startTime: "1", startedAt });
+    },
+    stop: async () => {},
+    remove: async (id) => void this.containers.delete(id),
+    get: (id) => one("container", id, this.containers),
+    list: () => [...this.containers.values()],
+    describe: (id) => ({ id, pid: 7 }),
+    execSync: async (id, command) => {
+      one("container", id, this.containers);
+      return { stdout: Buffer.from(command.join(" ")), stderr: Buffer.from([0, 255]), exitCode: 3 };
+    },
+    reopenLog: async (id) => void one("container", id, this.containers),
+  };
+
+  readonly imagePort: ImagePort = {
+    pull: async ({ image }) => {
+      const id = `sha256:${"2".repeat(64)}`;
+      const tags = { repoTags: [image], repoDigests: [`${image}@sha256:${"3".repeat(64)}`] };
+      this.images.set(id, { id, ...tags, sizeBytes: 5_000_000_000, uid: 1000, username: "", pinned: false });
+      return id;
+    },
+    find: (reference) => this.images.values().find(({ id, repoTags }) => [id, ...repoTags].includes(reference)),
+    list: () => [...this.images.values()],
+    remove: async (reference) => void this.images.delete(this.imagePort.find(reference)?.id ?? ""),
+    fsInfo: () => {
+      const usage = { timestamp: Temporal.Now.instant(), mountpoint: "/var/lib/nacelle", usedBytes: 9, inodesUsed: 2 };
+      return { images: usage, containers: usage };
+    },
+  };
+
+  readonly statusPort: StatusPort = {
+    version: "0.1.0",
+    cgroupDriver: "cgroupfs",
+    runtime: () => ({ ready: true, reason: "", message: "" }),
+    network: () => ({ ready: false, reason: "NoNetworkConfig", message: "no conflist in /etc/cni/net.d" }),
+    handlers: () => ["", "runc"].map((name) => ({ name, recursiveReadOnlyMounts: true, userNamespaces: false })),
+    supplementalGroupsPolicy: () => true,
+    info: () => ({ config: JSON.stringify({ sandboxImage: "", stateDir: "/var/lib/nacelle" }) }),
+    setPodCidr: (cidr) => {
+      this.podCidr = cidr;
+    },
+  };
+
+  #ids = 0;
+
+  setState(id: string, state: Container["state"]): void {
+    this.containers.set(id, { ...one("container", id, this.containers), state });
+  }
+
+  /** Ids that begin differently, so that their first digits are unique prefixes. */
+  #newId(): string {
+    this.#ids += 1;
+    return this.#ids.toString(16).padStart(4, "0").padEnd(64, "e");
+  }
+}
+
+function one<T>(kind: string, prefix: string, items: ReadonlyMap<string, T>): T {
+  const [id, ...others] = [...items.keys()].filter((key) => key.startsWith(prefix));
+  if (others.length > 0) throw invalidArgument(`${kind} id ${prefix} is ambiguous`);
+  const found = items.get(id ?? "");
+  if (found === undefined) throw notFound(kind, prefix);
+  return found;
+}
+
+export interface Connection extends AsyncDisposable {
+  readonly runtime: RuntimeServiceClient;
+  readonly image: ImageServiceClient;
+  readonly calls: readonly CallRecord[];
+  /** Ends the server alone, as SIGTERM does. */
+  stopServer(): Promise<void>;
+}
+
+/** A real server on a real socket with clients; disposing it ends them all. */
+export async function connect(node = new FakeNode(), graceMs = 1_000): Promise<Connection> {
+  await using owned = new AsyncDisposableStack();
+  const dir = owned.use(await mkdtempDisposable(join(tmpdir(), "cri-")));
+  const socket = join(dir.path, "cri.sock");
+  const { RuntimeService, ImageService } = loadCri();
+  const calls: CallRecord[] = [];
+  const observe = (call: CallRecord) => void calls.push(call);
+  const ports = { sandboxes: node.sandboxPort, containers: node.containerPort, status: node.statusPort };
+  const services = [
+    runtimeService(RuntimeService.service, ports, observe),
+    imageService(ImageService.service, node.imagePort, observe),
+  ];
+  const server = owned.use(await listen({ socket, services, graceMs }));
+  const options = { "grpc.max_receive_message_length": -1, "grpc.max_send_message_length": -1 };
+  const [runtime, image] = [RuntimeService, ImageService].map((Client) =>
+    owned.adopt(new Client(`unix://${socket}`, credentials.createInsecure(), options), (client) => client.close()),
+  ) as [RuntimeServiceClient, ImageServiceClient];
+  const kept = owned.move();
+  return {
+    ...{ runtime, image, calls },
+    stopServer: () => Promise.resolve(server[Symbol.asyncDispose]()),
+    [Symbol.asyncDispose]: () => kept.disposeAsync(),
+  };
+}
+
+type Done<Response> = (error: ServiceError | null, response?: Response) => void;
+
+/** The answer of a call, or its error thrown. */
+export function answer<Response>(call: (done: Done<Response>) => unknown): Promise<Response> {
+  const { promise, resolve, reject } = Promise.withResolvers<Response>();
+  call((error, response) => (error === null && response !== undefined ? resolve(response) : reject(error)));
+  return promise;
+}
+
+/** The error that a call ends with. */
+export async function failure(call: (done: Done<unknown>) => unknown, what = "the call"): Promise<ServiceError> {
+  try {
+    await answer(call);
+  } catch (error) {
+    return error as ServiceError;
+  }
+  throw new Error(`${what} succeeded`);
+}
