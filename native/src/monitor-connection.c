@@ -1,0 +1,215 @@
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "monitor.h"
+
+static void release(struct connection *c)
+{
+	request_forget(c);
+	loop_close(&c->monitor->loop, &c->source);
+	(void)munmap(c->in, IN_SIZE);
+	(void)munmap(c->out, OUT_SIZE);
+	c->in = NULL;
+	c->out = NULL;
+}
+
+size_t connection_pending(const struct connection *c)
+{
+	return c->out_end - c->out_begin;
+}
+
+static void want_out(struct connection *c, bool want)
+{
+	if (c->wants_out == want)
+		return;
+	c->wants_out = want;
+	(void)loop_change(&c->monitor->loop, &c->source, (c->closing ? 0U : (uint32_t)EPOLLIN) | (want ? (uint32_t)EPOLLOUT : 0U));
+}
+
+void connection_end(struct connection *c, bool flush)
+{
+	c->closing = true;
+	if (!flush || connection_pending(c) == 0) {
+		c->broken = true;
+		(void)shutdown(c->source.fd, SHUT_RDWR);
+		(void)loop_change(&c->monitor->loop, &c->source, EPOLLIN); /* which it now is, for good */
+	} else {
+		c->wants_out = false;
+		want_out(c, true);
+	}
+}
+
+static void flush_out(struct connection *c)
+{
+	while (!c->broken && connection_pending(c) > 0) {
+		ssize_t n = send(c->source.fd, c->out + c->out_begin, connection_pending(c), MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno != EAGAIN) {
+			connection_end(c, false);
+			return;
+		}
+		if (n < 0)
+			break;
+		c->out_begin += (size_t)n;
+	}
+	if (connection_pending(c) == 0)
+		c->out_begin = c->out_end = 0;
+	if (!c->broken)
+		want_out(c, connection_pending(c) > 0);
+}
+
+void connection_send(struct connection *c, uint16_t type, uint16_t flags, uint64_t seq, const void *payload, size_t length)
+{
+	struct frame_header header = { .length = (uint32_t)length, .type = type, .flags = flags, .seq = seq };
+
+	if (c->closing)
+		return;
+	if (c->out_end + FRAME_HEADER + length > OUT_SIZE && c->out_begin > 0) {
+		memmove(c->out, c->out + c->out_begin, connection_pending(c));
+		c->out_end -= c->out_begin;
+		c->out_begin = 0;
+	}
+	if (c->out_end + FRAME_HEADER + length > OUT_SIZE) {
+		connection_end(c, false);
+		return;
+	}
+	wire_put_header(c->out + c->out_end, header);
+	if (length > 0)
+		memcpy(c->out + c->out_end + FRAME_HEADER, payload, length);
+	c->out_end += FRAME_HEADER + length;
+	if (c->out_end > c->out_used)
+		c->out_used = c->out_end;
+	if (!c->wants_out)
+		flush_out(c);
+}
+
+void connection_broadcast(struct monitor *m, uint16_t type, const struct writer *payload)
+{
+	for (size_t i = 0; i < MAX_CONNECTIONS; i++)
+		if (m->connections[i].source.fd >= 0 && m->connections[i].kind == KIND_CONTROL)
+			connection_send(&m->connections[i], type, 0, 0, payload->data, payload->length);
+}
+
+/* Handles every complete frame that was received. */
+static void take_frames(struct connection *c)
+{
+	size_t at = 0;
+
+	while (!c->closing && c->in_length - at >= FRAME_HEADER) {
+		struct frame_header header = wire_header(c->in + at);
+
+		if (header.length > FRAME_MAX) {
+			connection_end(c, false);
+			return;
+		}
+		if (c->in_length - at < FRAME_HEADER + header.length)
+			break;
+		request_handle(c, &header, wire_reader(c->in + at + FRAME_HEADER, header.length));
+		at += FRAME_HEADER + header.length;
+	}
+	if (at > 0)
+		memmove(c->in, c->in + at, c->in_length - at);
+	c->in_length -= at;
+}
+
+static void ready(struct source *source, uint32_t events)
+{
+	struct connection *c = container_of(source, struct connection, source);
+	ssize_t n = 0;
+
+	if (events & EPOLLOUT) {
+		flush_out(c);
+		if (c->exec && connection_pending(c) == 0)
+			exec_resume(c->exec);
+	}
+	if (c->broken || (c->closing && connection_pending(c) == 0)) {
+		release(c);
+		return;
+	}
+	if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
+		return;
+	monitor_touch(c->monitor);
+	if (!c->closing)
+		n = recv(c->source.fd, c->in + c->in_length, IN_SIZE - c->in_length, MSG_DONTWAIT);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		release(c);
+		return;
+	}
+	c->in_length += (size_t)n;
+	if (c->in_length > c->in_used)
+		c->in_used = c->in_length;
+	take_frames(c);
+}
+
+static void *buffer(size_t size)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static bool attach(struct monitor *m, int fd)
+{
+	struct connection *c = m->connections;
+	struct ucred peer;
+	socklen_t length = sizeof(peer);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0 || peer.uid != 0)
+		return false;
+	while (c < m->connections + MAX_CONNECTIONS && c->source.fd >= 0)
+		c++;
+	if (c == m->connections + MAX_CONNECTIONS)
+		return false;
+	*c = (struct connection){ .source = { .fd = fd, .ready = ready }, .monitor = m };
+	c->in = buffer(IN_SIZE);
+	c->out = buffer(OUT_SIZE);
+	if (c->in && c->out && loop_add(&m->loop, &c->source, EPOLLIN) == 0)
+		return true;
+	if (c->in)
+		(void)munmap(c->in, IN_SIZE);
+	if (c->out)
+		(void)munmap(c->out, OUT_SIZE);
+	c->source.fd = -1;
+	return false;
+}
+
+static void accept_ready(struct source *source, uint32_t events)
+{
+	struct monitor *m = container_of(source, struct monitor, listener);
+	int fd = accept4(source->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	(void)events;
+	if (fd >= 0 && !attach(m, fd))
+		(void)close(fd);
+}
+
+int connection_listen(struct monitor *m)
+{
+	for (size_t i = 0; i < MAX_CONNECTIONS; i++)
+		m->connections[i].source.fd = -1;
+	m->listener = (struct source){ .fd = m->options.listener, .ready = accept_ready };
+	return loop_add(&m->loop, &m->listener, EPOLLIN);
+}
+
+void connection_give_back(struct monitor *m)
+{
+	for (size_t i = 0; i < MAX_CONNECTIONS; i++) {
+		struct connection *c = &m->connections[i];
+
+		if (c->source.fd < 0)
+			continue;
+		if (c->in_length == 0 && c->in_used > 0)
+			(void)madvise(c->in, IN_SIZE, MADV_DONTNEED);
+		if (c->out_end == 0 && c->out_used > 0)
+			(void)madvise(c->out, OUT_SIZE, MADV_DONTNEED);
+		c->in_used = c->in_length;
+		c->out_used = c->out_end;
+	}
+}

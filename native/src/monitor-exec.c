@@ -1,0 +1,374 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "monitor.h"
+#include "sys.h"
+
+enum {
+	CAPTURED = 256 * 1024,   /* what the process may say before the runtime has returned */
+	PIECE = 64 * 1024,       /* of one EXEC_OUTPUT */
+	PENDING = 256 * 1024,    /* unsent bytes at which its pipes are not read */
+	SILENCE_MS = 100,
+	AFTER_EXIT_MS = 1000,
+	AFTER_KILL_MS = 1000,
+	OUTPUT_HEADER = 5,
+};
+
+struct exec_stream {
+	struct source source;
+	struct exec *exec;
+	bool paused;  /* not in the loop */
+	int owed;     /* bytes that were in the pipe when the process exited */
+};
+
+struct exec {
+	struct monitor *monitor; /* NULL: the slot is free */
+	struct connection *connection; /* NULL: nobody waits for it */
+	struct request request;
+	struct job *job; /* until the runtime has returned */
+	struct source process;
+	pid_t pid;
+	struct exec_stream streams[2];
+	struct timer timer;
+	uint32_t timeout;
+	uint64_t allowed; /* bytes of output that may still be sent */
+	uint64_t dropped;
+	uint64_t exited_at;
+	uint64_t spoke_at;
+	bool ended;
+	bool timed_out;
+	struct process_exit exit;
+};
+
+static struct exec execs[MAX_EXECS];
+
+static void exec_free(struct exec *e)
+{
+	struct monitor *m = e->monitor;
+
+	timer_clear(&m->timers, &e->timer);
+	for (int i = 0; i < 2; i++)
+		loop_close(&m->loop, &e->streams[i].source);
+	loop_close(&m->loop, &e->process);
+	if (e->connection)
+		e->connection->exec = NULL;
+	*e = (struct exec){ .monitor = NULL };
+}
+
+static void answer(struct exec *e, uint8_t outcome)
+{
+	struct writer w;
+
+	if (!e->connection)
+		return;
+	w = reply_begin(e->monitor);
+	wire_put_u8(&w, outcome);
+	wire_put_i32(&w, e->exit.status);
+	wire_put_u64(&w, e->dropped);
+	reply(e->monitor, &e->request, &w);
+	e->connection->exec = NULL;
+	e->connection = NULL;
+}
+
+static void complete(struct exec *e)
+{
+	answer(e, e->timed_out ? OUTCOME_TIMED_OUT : e->exit.code == CLD_EXITED ? OUTCOME_EXITED : OUTCOME_SIGNALED);
+	exec_free(e);
+}
+
+static void stop_process(struct exec *e)
+{
+	if (e->process.fd >= 0)
+		kill_tree(e->pid, e->process.fd);
+}
+
+static void pause_stream(struct exec_stream *s)
+{
+	if (s->paused || s->source.fd < 0)
+		return;
+	s->paused = true;
+	(void)epoll_ctl(s->exec->monitor->loop.epoll, EPOLL_CTL_DEL, s->source.fd, NULL);
+}
+
+static void resume_stream(struct exec_stream *s)
+{
+	if (!s->paused || s->source.fd < 0)
+		return;
+	s->paused = loop_add(&s->exec->monitor->loop, &s->source, EPOLLIN) < 0;
+}
+
+/* Sends output, as much as is allowed. */
+static void forward(struct exec_stream *s, const char *data, size_t length)
+{
+	struct exec *e = s->exec;
+	size_t most = length < e->allowed ? length : (size_t)e->allowed;
+	uint8_t stream = (uint8_t)(s - e->streams + 1);
+
+	e->dropped += length - most;
+	e->allowed -= most;
+	for (size_t at = 0; at < most && e->connection; at += PIECE) {
+		struct writer w = reply_begin(e->monitor);
+
+		wire_put_u8(&w, stream);
+		wire_put_bytes(&w, data + at, most - at < PIECE ? most - at : PIECE);
+		connection_send(e->connection, EVT_EXEC_OUTPUT, 0, e->request.seq, w.data, w.length);
+	}
+	if (e->connection && connection_pending(e->connection) > PENDING)
+		for (int i = 0; i < 2; i++)
+			pause_stream(&e->streams[i]);
+}
+
+static bool owes(const struct exec *e)
+{
+	for (int i = 0; i < 2; i++)
+		if (e->streams[i].source.fd >= 0 && e->streams[i].owed > 0)
+			return true;
+	return false;
+}
+
+/* Once the process has exited: complete at the pipes' ends, after a silence, or when it has lasted long enough. */
+static void settle(struct exec *e);
+
+static void settle_later(struct timer *timer)
+{
+	settle(container_of(timer, struct exec, timer));
+}
+
+static void settle(struct exec *e)
+{
+	uint64_t now = sys_monotonic_ms();
+	uint64_t silent = now - (e->spoke_at > e->exited_at ? e->spoke_at : e->exited_at);
+
+	if (e->streams[0].source.fd < 0 && e->streams[1].source.fd < 0) {
+		complete(e);
+	} else if (e->streams[0].paused || e->streams[1].paused) {
+		timer_clear(&e->monitor->timers, &e->timer); /* until the client has taken what it was sent */
+	} else if (!owes(e) && (silent >= SILENCE_MS || now - e->exited_at >= AFTER_EXIT_MS)) {
+		complete(e);
+	} else if (!e->timer.link) {
+		timer_set(&e->monitor->timers, &e->timer, silent < SILENCE_MS ? SILENCE_MS - silent : 1, settle_later);
+	}
+}
+
+static void stream_ready(struct source *source, uint32_t events)
+{
+	struct exec_stream *s = container_of(source, struct exec_stream, source);
+	struct exec *e = s->exec;
+	struct monitor *m = e->monitor;
+	ssize_t n;
+
+	(void)events;
+	if (s->paused)
+		return;
+	/* What the process says is kept whole; a runtime that never gets to start it may say what it likes. */
+	if (e->job && e->job->captures[s - e->streams].length > CAPTURED / 2 && job_wrote_pid(e->job)) {
+		pause_stream(s);
+		return;
+	}
+	monitor_touch(m);
+	n = read(source->fd, m->chunk, PIECE);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		loop_close(&m->loop, source);
+	} else if (e->job) {
+		job_capture(e->job, (int)(s - e->streams), m->chunk, (size_t)n);
+	} else {
+		e->spoke_at = sys_monotonic_ms();
+		s->owed -= n < s->owed ? (int)n : s->owed;
+		forward(s, m->chunk, (size_t)n);
+	}
+	if (e->ended)
+		settle(e);
+}
+
+void exec_resume(struct exec *e)
+{
+	for (int i = 0; i < 2; i++)
+		resume_stream(&e->streams[i]);
+	if (e->ended)
+		settle(e);
+}
+
+static void process_ready(struct source *source, uint32_t events)
+{
+	struct exec *e = container_of(source, struct exec, process);
+	siginfo_t info = { .si_pid = 0 };
+
+	(void)events;
+	if (waitid(P_PIDFD, (id_t)source->fd, &info, WEXITED | WNOHANG) == 0 && info.si_pid == 0)
+		return;
+	e->exit = process_exit_of(info.si_code, info.si_status);
+	e->ended = true;
+	e->exited_at = sys_monotonic_ms();
+	loop_close(&e->monitor->loop, &e->process);
+	timer_clear(&e->monitor->timers, &e->timer);
+	for (int i = 0; i < 2; i++)
+		if (e->streams[i].source.fd >= 0)
+			(void)ioctl(e->streams[i].source.fd, FIONREAD, &e->streams[i].owed);
+	if (!e->connection)
+		exec_free(e);
+	else
+		settle(e);
+}
+
+bool exec_exited(struct monitor *m, pid_t pid)
+{
+	(void)m;
+	for (size_t i = 0; i < MAX_EXECS; i++) {
+		if (execs[i].pid == pid && execs[i].process.fd >= 0 && execs[i].monitor) {
+			execs[i].process.ready(&execs[i].process, EPOLLIN);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Killed, yet not gone: the answer does not wait for it, the slot does. */
+static void after_kill(struct timer *timer)
+{
+	struct exec *e = container_of(timer, struct exec, timer);
+
+	answer(e, OUTCOME_TIMED_OUT);
+}
+
+static void timed_out(struct timer *timer)
+{
+	struct exec *e = container_of(timer, struct exec, timer);
+
+	e->timed_out = true;
+	stop_process(e);
+	timer_set(&e->monitor->timers, timer, AFTER_KILL_MS, after_kill);
+}
+
+void exec_abandon(struct exec *e)
+{
+	e->connection = NULL;
+	for (int i = 0; i < 2; i++)
+		loop_close(&e->monitor->loop, &e->streams[i].source);
+	timer_clear(&e->monitor->timers, &e->timer);
+	if (e->ended)
+		exec_free(e);
+	else
+		stop_process(e); /* still with the runtime: killed as soon as that returns */
+}
+
+static void runtime_returned(struct job *job)
+{
+	struct exec *e = job->exec;
+	struct monitor *m = e->monitor;
+	uint64_t start_time;
+	int pidfd = job_adopt(job, &e->pid, &start_time);
+	bool success = job_succeeded(job);
+
+	e->job = NULL;
+	if (success && pidfd < 0)
+		job_failed(job, 0, "the runtime's pid file names no child of its own");
+	if (pidfd < 0) {
+		exec_free(e);
+		return;
+	}
+	e->process = (struct source){ .fd = pidfd, .ready = process_ready };
+	(void)loop_add(&m->loop, &e->process, EPOLLIN);
+	if (!success || !e->connection) {
+		if (e->connection)
+			e->connection->exec = NULL;
+		exec_abandon(e);
+		return;
+	}
+	e->request = job->request;
+	job->request.type = 0;
+	for (int i = 0; i < 2; i++) {
+		if (job->captures[i].length > 0)
+			forward(&e->streams[i], job->captures[i].data, job->captures[i].length);
+		e->dropped += job->captures[i].dropped;
+		if (connection_pending(e->connection) <= PENDING)
+			resume_stream(&e->streams[i]);
+	}
+	if (e->timeout > 0)
+		timer_set(&m->timers, &e->timer, e->timeout, timed_out);
+}
+
+static int open_streams(struct exec *e, int stdio[3])
+{
+	for (int i = 0; i < 2; i++) {
+		int ends[2];
+
+		e->streams[i] = (struct exec_stream){ .source = { .fd = -1, .ready = stream_ready }, .exec = e };
+		if (pipe2(ends, O_CLOEXEC) < 0)
+			return -errno;
+		(void)fcntl(ends[0], F_SETFL, O_NONBLOCK);
+		e->streams[i].source.fd = ends[0];
+		stdio[i + 1] = ends[1];
+		if (loop_add(&e->monitor->loop, &e->streams[i].source, EPOLLIN) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static void start(struct monitor *m, struct job_plan *plan, uint64_t allowed, uint32_t timeout)
+{
+	struct request *to = plan->request;
+	struct connection *connection = to->connection;
+	struct exec *e = execs;
+	int r;
+
+	while (e < execs + MAX_EXECS && e->monitor)
+		e++;
+	if (e == execs + MAX_EXECS) {
+		reply_text(m, to, ERR_LIMIT, 0, "too many execs");
+		return;
+	}
+	*e = (struct exec){ .monitor = m, .connection = connection, .timeout = timeout, .allowed = allowed, .process = { .fd = -1 } };
+	e->streams[1].source.fd = -1;
+	r = open_streams(e, plan->stdio);
+	plan->exec = e;
+	if (r < 0)
+		reply_text(m, to, ERR_SYSCALL, -r, "pipe");
+	else
+		r = job_start(m, plan);
+	for (int i = 1; i < 3; i++)
+		if (plan->stdio[i] >= 0)
+			(void)close(plan->stdio[i]);
+	if (r < 0)
+		exec_free(e);
+	else
+		connection->exec = e;
+}
+
+void exec_request(struct monitor *m, struct request *to, struct reader *r)
+{
+	struct job_plan plan = { .request = to, .cwd = "/", .stdio = { -1, -1, -1 }, .tail = true, .capacity = { CAPTURED, CAPTURED },
+				 .done = runtime_returned };
+	char id[CONTAINER_ID_MAX + 1];
+	const struct container *c;
+	uint32_t timeout;
+	uint64_t allowed;
+	bool valid;
+
+	(void)wire_copy(r, id, sizeof(id));
+	timeout = wire_u32(r);
+	plan.deadline = wire_u32(r);
+	allowed = wire_u64(r);
+	valid = arguments_read(m, r, &plan);
+	plan.process = wire_bytes(r);
+	if (r->bad)
+		return;
+	c = container_find(m, id);
+	if (!valid || !deadline_valid(plan.deadline) || timeout > MAX_DEADLINE)
+		reply_text(m, to, ERR_MALFORMED, 0, "argv, deadlineMs or timeoutMs");
+	else if (to->connection->kind != KIND_DATA)
+		reply_text(m, to, ERR_UNSUPPORTED, 0, "EXEC on a control connection");
+	else if (!c)
+		reply_text(m, to, ERR_NO_SUCH, 0, "container");
+	else if (c->process.fd < 0)
+		reply_text(m, to, ERR_WRONG_STATE, 0, c->status.state == STATE_EXITED ? "exited" : "creating");
+	else if (to->connection->exec)
+		reply_text(m, to, ERR_BUSY, 0, "an exec is under way on this connection");
+	else
+		start(m, &plan, allowed, timeout);
+}

@@ -1,0 +1,156 @@
+#include "monitor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sys.h"
+
+static struct monitor monitor;
+
+static void give_back(struct timer *timer)
+{
+	struct monitor *m = container_of(timer, struct monitor, idle);
+
+	if (m->used) {
+		m->used = false;
+		timer_set(&m->timers, &m->idle, IDLE_MS, give_back);
+		return;
+	}
+	(void)madvise(m->chunk, sizeof(*m) - offsetof(struct monitor, chunk), MADV_DONTNEED);
+	log_give_back();
+	connection_give_back(m);
+	for (size_t i = 0; i < MAX_CONTAINERS; i++)
+		if (m->containers[i].streams[0].log.length + m->containers[i].streams[1].log.length == 0)
+			(void)madvise(m->tails[i], sizeof(m->tails[i]), MADV_DONTNEED);
+}
+
+void monitor_touch(struct monitor *m)
+{
+	m->used = true;
+	if (!m->idle.link)
+		timer_set(&m->timers, &m->idle, IDLE_MS, give_back);
+}
+
+/* Ends what failed creations left behind: unknown children in a mount namespace of no container. */
+static void sweep(struct monitor *m)
+{
+	char path[64];
+	char *text = (char *)m->payload;
+	char *at = text;
+	char *end;
+	struct stat st;
+
+	(void)snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+	if (sys_read_file(path, text, sizeof(m->payload)) <= 0)
+		return;
+	for (long pid = strtol(at, &end, 10); end != at; pid = strtol(at, &end, 10)) {
+		bool known = false;
+
+		at = end;
+		(void)snprintf(path, sizeof(path), "/proc/%ld/ns/mnt", pid);
+		if (process_start_time((pid_t)pid) < m->sweep_since || stat(path, &st) < 0)
+			continue;
+		for (size_t i = 0; i < MAX_CONTAINERS && !known; i++)
+			known = m->containers[i].status.state != 0 && m->containers[i].mount_namespace == st.st_ino;
+		if (!known)
+			(void)kill((pid_t)pid, SIGKILL); /* our child, and not reaped: the pid is its own */
+	}
+}
+
+static bool dispatch_exit(struct monitor *m, pid_t pid)
+{
+	for (size_t i = 0; i < MAX_CONTAINERS; i++) {
+		struct container *c = &m->containers[i];
+
+		if (c->status.pid == pid && c->process.fd >= 0) {
+			c->process.ready(&c->process, EPOLLIN);
+			return true;
+		}
+	}
+	return exec_exited(m, pid);
+}
+
+void monitor_reap(struct monitor *m)
+{
+	if (m->jobs_in_flight > 0)
+		return;
+	if (m->sweep_since > 0)
+		sweep(m);
+	m->sweep_since = 0;
+	for (;;) {
+		siginfo_t info = { .si_pid = 0 };
+
+		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0)
+			return;
+		if (!dispatch_exit(m, info.si_pid))
+			(void)waitid(P_PID, (id_t)info.si_pid, &info, WEXITED | WNOHANG);
+	}
+}
+
+static void children_ready(struct source *source, uint32_t events)
+{
+	struct monitor *m = container_of(source, struct monitor, children);
+	struct signalfd_siginfo info;
+
+	(void)events;
+	while (read(source->fd, &info, sizeof(info)) > 0)
+		;
+	monitor_reap(m);
+}
+
+/* Everything that may fail does so here, before there is a container that could be lost. */
+static int prepare(struct monitor *m)
+{
+	struct rlimit files;
+	sigset_t children;
+	sigset_t all;
+	int r;
+
+	(void)prctl(PR_SET_DUMPABLE, 0);
+	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
+		return -errno;
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &files); /* what it executes gets 1024 back */
+	}
+	spawn_reset_signals();
+	(void)sigfillset(&all);
+	(void)sigprocmask(SIG_SETMASK, &all, NULL);
+	(void)sigemptyset(&children);
+	(void)sigaddset(&children, SIGCHLD);
+	r = loop_open(&m->loop);
+	if (r == 0)
+		r = timers_open(&m->timers, &m->loop);
+	m->children = (struct source){ .fd = signalfd(-1, &children, SFD_NONBLOCK | SFD_CLOEXEC), .ready = children_ready };
+	if (r == 0)
+		r = m->children.fd < 0 ? -errno : loop_add(&m->loop, &m->children, EPOLLIN);
+	return r < 0 ? r : connection_listen(m);
+}
+
+_Noreturn void monitor_main(const struct monitor_options *options)
+{
+	struct monitor *m = &monitor;
+
+	m->options = *options;
+	m->epoch = options->epoch;
+	m->start_time = process_start_time(getpid());
+	for (size_t i = 0; i < MAX_CONTAINERS; i++)
+		m->containers[i].process.fd = -1;
+	if (prepare(m) < 0)
+		_exit(1);
+	/* From here on nothing but SHUTDOWN may end this process: it alone knows how its children end. */
+	for (;;) {
+		m->loop.stop = false;
+		(void)loop_run(&m->loop);
+	}
+}

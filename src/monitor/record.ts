@@ -1,0 +1,62 @@
+import { PayloadReader, WireError } from "../lib/wire.ts";
+
+const SIZE = 512;
+const MAGIC = "NCLEXIT1";
+const CRC_AT = SIZE - 4;
+const ID_AT = 72;
+
+/** What a monitor wrote about a container, for a daemon that finds the monitor gone. */
+export interface ExitRecord {
+  readonly id: string;
+  /** "alive": created or later; nothing is known of its end. */
+  readonly state: "alive" | "exited";
+  readonly pid: number;
+  readonly startTime: string;
+  /** CLD_EXITED 1, CLD_KILLED 2, CLD_DUMPED 3; 0: unknown. */
+  readonly siCode: number;
+  readonly siStatus: number;
+  readonly createdNs: bigint;
+  readonly startedNs: bigint;
+  readonly exitedNs: bigint;
+  readonly oomKills: bigint;
+  readonly logLostBytes: bigint;
+}
+
+/** Parses the bytes of an exit record; `undefined` for anything that is not one, whole and unharmed. */
+export function parseExitRecord(bytes: Buffer): ExitRecord | undefined {
+  if (bytes.length !== SIZE || bytes.toString("latin1", 0, MAGIC.length) !== MAGIC) return undefined;
+  if (bytes.readUInt32LE(CRC_AT) !== crc32c(bytes.subarray(0, CRC_AT))) return undefined;
+  const r = new PayloadReader(bytes.subarray(MAGIC.length, ID_AT));
+  try {
+    const state = r.u16();
+    r.u16();
+    if (state !== 2 && state !== 5) return undefined;
+    const text = bytes.toString("latin1", ID_AT, ID_AT + 64);
+    return {
+      id: text.includes("\0") ? text.slice(0, text.indexOf("\0")) : text,
+      state: state === 5 ? "exited" : "alive",
+      pid: r.u32(),
+      startTime: r.u64().toString(),
+      siCode: r.i32(),
+      siStatus: r.i32(),
+      createdNs: r.u64(),
+      startedNs: r.u64(),
+      exitedNs: r.u64(),
+      oomKills: r.u64(),
+      logLostBytes: r.u64(),
+    };
+  } catch (error) {
+    if (error instanceof WireError) return undefined;
+    throw error;
+  }
+}
+
+/** CRC32C (Castagnoli), bit by bit: a record is short and read once. */
+function crc32c(bytes: Buffer): number {
+  let crc = 0xffff_ffff;
+  for (const byte of bytes) {
+    crc ^= byte;
+    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ ((crc & 1) === 0 ? 0 : 0x82f6_3b78);
+  }
+  return ~crc >>> 0;
+}
