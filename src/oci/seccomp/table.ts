@@ -179,7 +179,7 @@ export const CONDITIONAL: readonly SyscallGroup[] = [
     names: words("kcmp pidfd_getfd process_madvise"),
     needs: ["CAP_SYS_PTRACE"],
   },
-  { reason: "I/O ports", names: words("iopl ioperm"), needs: ["CAP_SYS_RAWIO"] },
+  { reason: "ports of the hardware itself", names: words("iopl ioperm"), needs: ["CAP_SYS_RAWIO"] },
   {
     reason: "the machine's clock",
     names: words("settimeofday stime clock_settime clock_settime64"),

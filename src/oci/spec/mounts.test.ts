@@ -1,0 +1,130 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { DomainError } from "../../lib/errors.ts";
+import type { MountRequest } from "../config.ts";
+import { buildDevices, isPassableHostDevice } from "./devices.ts";
+import type { ResolvedDevice, ResolvedMount, SpecInput } from "./input.ts";
+import { buildMounts, imageVolumes } from "./mounts.ts";
+import { sampleConfig, sampleHost, sampleInput, sampleSecurity } from "./sample-input.ts";
+
+const PLAIN: MountRequest = {
+  containerPath: "/data",
+  hostPath: "/host/data",
+  readonly: false,
+  recursiveReadOnly: false,
+  selinuxRelabel: false,
+  propagation: "private",
+};
+
+function mount(request: Partial<MountRequest>, rest: Partial<ResolvedMount> = {}): ResolvedMount {
+  return { request: { ...PLAIN, ...request }, source: "/host/data", ...rest };
+}
+
+function build(mounts: readonly ResolvedMount[], rest: Partial<SpecInput> = {}) {
+  return buildMounts({ ...sampleInput, mounts, ...rest }).value;
+}
+
+function options(request: Partial<MountRequest>, rest: Partial<ResolvedMount> = {}) {
+  return build([mount(request, rest)]).mounts.find(({ destination }) => destination === "/data")?.options;
+}
+
+test("binds with the propagation and the access asked for", () => {
+  assert.deepEqual(options({}), ["rbind", "rprivate", "rw"]);
+  assert.deepEqual(options({ readonly: true }), ["rbind", "rprivate", "ro"]);
+  assert.deepEqual(options({ propagation: "hostToContainer" }), ["rbind", "rslave", "rw"]);
+  assert.deepEqual(options({ propagation: "bidirectional" }), ["rbind", "rshared", "rw"]);
+  assert.deepEqual(options({ readonly: true, recursiveReadOnly: true }), ["rbind", "rprivate", "ro", "rro"]);
+});
+
+test("raises the root's propagation no further than a mount needs", () => {
+  assert.equal(build([mount({})]).rootfsPropagation, undefined);
+  assert.equal(build([mount({ propagation: "hostToContainer" })]).rootfsPropagation, "rslave");
+  const both = [
+    mount({ propagation: "bidirectional" }),
+    mount({ containerPath: "/b", propagation: "hostToContainer" }),
+  ];
+  assert.equal(build(both).rootfsPropagation, "rshared");
+});
+
+test("refuses what it could not honour, naming the mount", () => {
+  assert.throws(() => options({ recursiveReadOnly: true }), /mounts\[0\].recursive_read_only.*needs readonly/);
+  const rro = { readonly: true, recursiveReadOnly: true };
+  assert.throws(() => options({ ...rro, propagation: "bidirectional" }), /PROPAGATION_PRIVATE/);
+  const runtime = { ...sampleInput.runtime, features: { recursiveReadOnlyMounts: false } };
+  assert.throws(() => build([mount(rro)], { runtime }), /RROUnsupported/);
+  assert.throws(() => options({ propagation: "bidirectional" }, { sourcePropagation: "slave" }), /make-rshared/);
+  assert.throws(() => options({ propagation: "hostToContainer" }, { sourcePropagation: "private" }), DomainError);
+  for (const containerPath of ["", "/", "/a/..", "/a\0"])
+    assert.throws(() => options({ containerPath }), /container_path/);
+  assert.throws(() => options({}, { source: "relative" }), /host_path/);
+});
+
+test("lets a mount of the request replace ours at its path, and all of /dev with /dev", () => {
+  const paths = (containerPath: string) =>
+    build([mount({ containerPath })]).mounts.map(({ destination }) => destination);
+  assert.equal(paths("/etc/hosts/").filter((path) => path === "/etc/hosts").length, 1);
+  assert.deepEqual(
+    paths("/dev").filter((path) => path.startsWith("/dev")),
+    ["/dev"],
+  );
+  assert.equal(paths("/dev/shm").filter((path) => path === "/dev/shm").length, 1);
+});
+
+test("mounts parents before children", () => {
+  const mounts = ["/a/b/c", "/a", "/sys/fs/cgroup/x", "/a/b"].map((containerPath) => mount({ containerPath }));
+  const paths = build(mounts).mounts.map(({ destination }) => destination);
+  for (const [index, path] of paths.entries()) {
+    assert.ok(!paths.slice(index + 1).some((later) => path.startsWith(`${later}/`)), path);
+  }
+});
+
+test("makes our files read-only with a read-only root", () => {
+  const config = { ...sampleConfig, security: { ...sampleSecurity, readonlyRootfs: true } };
+  const { mounts } = build([], { config });
+  const access = (path: string) => mounts.find(({ destination }) => destination === path)?.options[1];
+  assert.deepEqual(["/etc/hosts", "/etc/resolv.conf", "/etc/hostname", "/dev/shm"].map(access), [
+    "ro",
+    "ro",
+    "ro",
+    "rw",
+  ]);
+});
+
+test("lists volumes of the image that nothing else covers", () => {
+  assert.deepEqual(imageVolumes(["/b/", "a", "/data", "/a"], ["/data/"]), ["/a", "/b"]);
+  assert.throws(() => imageVolumes(["/"], []), DomainError);
+  const volumes = [{ containerPath: "/data", hostPath: "/v/1" }];
+  assert.equal(build([mount({})], { volumes }).mounts.filter(({ destination }) => destination === "/data").length, 1);
+  assert.equal(build([], { volumes }).mounts.at(-1)?.destination !== undefined, true);
+});
+
+const FUSE: ResolvedDevice = {
+  containerPath: "/dev/fuse",
+  type: "c",
+  major: 10,
+  minor: 229,
+  mode: 0o100666,
+  uid: 0,
+  gid: 5,
+  permissions: "rw",
+};
+
+test("makes requested nodes and allows them alone, with the permissions given", () => {
+  const { nodes, rules } = buildDevices({ ...sampleInput, devices: [FUSE], hostDevices: [FUSE] });
+  assert.deepEqual(nodes, [{ type: "c", path: "/dev/fuse", major: 10, minor: 229, fileMode: 0o666, uid: 0, gid: 5 }]);
+  assert.deepEqual(rules[0], { allow: false, access: "rwm" });
+  assert.deepEqual(rules.at(-1), { allow: true, type: "c", major: 10, minor: 229, access: "rw" });
+  assert.throws(() => buildDevices({ ...sampleInput, devices: [{ ...FUSE, permissions: "rx" }] }), /permissions/);
+});
+
+test("gives privileged containers the host's nodes but not those that a container has of its own", () => {
+  const config = { ...sampleConfig, security: { ...sampleSecurity, privileged: true } };
+  const hostDevices = [FUSE, { ...FUSE, containerPath: "/dev/pts/0" }, { ...FUSE, containerPath: "/dev/console" }];
+  const { nodes } = buildDevices({ ...sampleInput, config, hostDevices, host: sampleHost });
+  assert.deepEqual(
+    nodes.map(({ path }) => path),
+    ["/dev/fuse"],
+  );
+  assert.ok(isPassableHostDevice("/dev/tty1") && isPassableHostDevice("/dev/net/tun"));
+  assert.ok(!isPassableHostDevice("/dev/tty") && !isPassableHostDevice("/etc/passwd"));
+});
