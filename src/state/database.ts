@@ -37,6 +37,8 @@ export class Database {
       connection.exec("PRAGMA journal_mode=WAL");
       connection.exec("PRAGMA synchronous=NORMAL");
       connection.exec("PRAGMA wal_autocheckpoint=0");
+      connection.exec("PRAGMA temp_store=MEMORY");
+      connection.exec("PRAGMA cache_size=-512"); // KiB; reads come from our own memory, not from these pages
       connection.exec("BEGIN IMMEDIATE");
       migrate(connection, path);
       connection.exec("COMMIT");
