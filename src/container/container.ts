@@ -5,11 +5,14 @@ export type ExitReason = "Completed" | "Error" | "OOMKilled" | "StartError" | "M
 
 /**
  * creating ──created──▶ created ──start──▶ running ──exit──▶ exited
- *                          └────start failed, killed──────────▲
+ *     │                    └────start failed, killed──────────▲
+ *     └──failed, cut short, never collected──▶ discarded ──everything freed──▶ (gone)
+ *
  * `unknown` is made by recovery alone and carries its reason; its exit code is 255, never 0.
  */
 export type ContainerState =
   | { readonly phase: "creating" }
+  | { readonly phase: "discarded" }
   | { readonly phase: "created"; readonly pid: number; readonly startTime: string; readonly collected: boolean }
   | {
       readonly phase: "starting" | "running";
@@ -57,8 +60,9 @@ type InPhase<P extends Phase> = Container & { readonly state: Extract<ContainerS
 
 /** Listed once its creation was answered to a live call. */
 export function isListed(container: Container): boolean {
-  if (container.state.phase === "creating") return false;
-  return container.state.phase !== "created" || container.state.collected;
+  const { state } = container;
+  if (state.phase === "creating" || state.phase === "discarded") return false;
+  return state.phase !== "created" || state.collected;
 }
 
 export function isAlive(container: Container): boolean {

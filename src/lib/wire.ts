@@ -61,7 +61,9 @@ export class FrameReader {
 
   #peek(length: number): Buffer {
     const [first] = this.#chunks;
-    return first !== undefined && first.length >= length ? first.subarray(0, length) : this.#joined().subarray(0, length);
+    return first !== undefined && first.length >= length
+      ? first.subarray(0, length)
+      : this.#joined().subarray(0, length);
   }
 
   #joined(): Buffer {

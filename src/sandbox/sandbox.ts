@@ -2,15 +2,18 @@ import { DomainError, failedPrecondition } from "../lib/errors.ts";
 import type { SandboxConfig } from "../oci/config.ts";
 
 /** Why a sandbox is no longer ready; shown in verbose status and by the command line. */
-export type NotReadyReason = "Stopped" | "PauseExited" | "NamespaceLost" | "MonitorLost" | "Rebooted" | "CreateFailed";
+export type NotReadyReason = "Stopped" | "PauseExited" | "NamespaceLost" | "MonitorLost" | "Rebooted";
 
 /**
  * creating ──ready──▶ ready ──stop, loss, reboot──▶ notReady ──remove──▶ (gone)
- *     └──────────────── failed ─────────────────────────▲ (never listed; its debts only)
+ *     └───failed, cut short───▶ discarded ──everything freed──▶ (gone)
+ *
+ * A discarded one is never listed and holds no name: it is only what is still to be freed.
  */
 export type SandboxState =
   | { readonly phase: "creating" }
-  | { readonly phase: "ready"; readonly collected: boolean }
+  | { readonly phase: "ready" }
+  | { readonly phase: "discarded" }
   | {
       readonly phase: "notReady";
       readonly reason: NotReadyReason;
@@ -30,10 +33,9 @@ export interface Sandbox {
   readonly ips: readonly string[];
 }
 
-/** Only what a client may see: creation finished and somebody may have been told of it. */
+/** Only what a client may see: its creation has finished. */
 export function isListed(sandbox: Sandbox): boolean {
-  if (sandbox.state.phase === "ready") return true;
-  return sandbox.state.phase === "notReady" && sandbox.state.reason !== "CreateFailed";
+  return sandbox.state.phase === "ready" || sandbox.state.phase === "notReady";
 }
 
 export function requireReady(sandbox: Sandbox): Sandbox {

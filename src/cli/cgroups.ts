@@ -1,0 +1,63 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import {
+  type CgroupDriver,
+  type CgroupLayout,
+  cgroupDirectories,
+  cgroupPath,
+  cgroupsPath,
+  ensureParent,
+  parseParent,
+  unifiedMount,
+} from "../cgroup/cgroup.ts";
+import type { Operation } from "../launcher/operations.ts";
+import type { SandboxConfig } from "../oci/config.ts";
+import type { Sandbox } from "../sandbox/sandbox.ts";
+
+/** Where the cgroups of sandboxes and containers are on this host. */
+export class Cgroups {
+  readonly layout: CgroupLayout;
+  readonly driver: CgroupDriver;
+  readonly #defaultParent: string;
+  readonly #controllers: readonly string[];
+
+  constructor(layout: CgroupLayout, driver: CgroupDriver, defaultParent: string) {
+    this.layout = layout;
+    this.driver = driver;
+    this.#defaultParent = defaultParent;
+    this.#controllers = layout.mode === "v2" ? controllersOf(unifiedMount(layout) ?? "") : [];
+  }
+
+  /** Throws `invalidArgument` for a parent that is none. */
+  check(config: SandboxConfig): void {
+    this.#parent(config);
+  }
+
+  /** The parent is made and nothing else: its limits are the client's. */
+  ensureParent({ config }: Sandbox): readonly Operation[] {
+    return ensureParent(this.layout, this.#parent(config), this.driver, this.#controllers);
+  }
+
+  /** `linux.cgroupsPath` of the spec of a container, or of pause. */
+  specPath({ config }: Sandbox, id: string): string {
+    return cgroupsPath(this.#parent(config), this.driver, id);
+  }
+
+  directories({ config }: Sandbox, id: string): readonly string[] {
+    return cgroupDirectories(this.layout, cgroupPath(this.#parent(config), this.driver, id));
+  }
+
+  #parent({ cgroupParent }: SandboxConfig): string {
+    return parseParent(
+      cgroupParent === "" && this.driver === "cgroupfs" ? this.#defaultParent : cgroupParent,
+      this.driver,
+    );
+  }
+}
+
+function controllersOf(mountPoint: string): readonly string[] {
+  return readFileSync(join(mountPoint, "cgroup.controllers"), "utf8")
+    .trim()
+    .split(" ")
+    .filter((name) => name !== "");
+}

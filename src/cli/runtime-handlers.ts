@@ -1,0 +1,78 @@
+import { access, constants } from "node:fs/promises";
+import { delimiter, isAbsolute, join } from "node:path";
+import type { Config, HandlerConfig } from "../config/schema.ts";
+import type { Operations } from "../launcher/operations.ts";
+import { messageOf } from "../lib/errors.ts";
+import {
+  featuresArgs,
+  type HandlerFeatures,
+  parseFeatures,
+  type RuntimeHandler,
+  UNKNOWN_FEATURES,
+} from "../oci/handler.ts";
+import { type HandlerEntry, Handlers } from "../sandbox/handlers.ts";
+import type { Paths } from "../sandbox/paths.ts";
+import { runtimeEnvironment } from "../sandbox/runtime-calls.ts";
+
+/** Finds each configured runtime and asks it what it can do. One that is missing is unusable, and only for pods that ask for it. */
+export async function findHandlers(config: Config, paths: Paths, operations: Operations): Promise<Handlers> {
+  const names = Object.entries(config.runtimes);
+  const entries = await Promise.all(names.map(([name, handler]) => findHandler(name, handler, paths, operations)));
+  return new Handlers(entries, config.defaultRuntime);
+}
+
+async function findHandler(
+  name: string,
+  config: HandlerConfig,
+  paths: Paths,
+  operations: Operations,
+): Promise<HandlerEntry> {
+  const path = await findExecutable(config.path);
+  const handler: RuntimeHandler = {
+    ...config,
+    name,
+    path: path ?? config.path,
+    root: config.root === "" ? paths.runtimeRoot(name) : config.root,
+    systemdCgroup: false,
+  };
+  if (path === undefined) {
+    const problem = `runtime handler ${name}: there is no executable ${config.path}; install it or set runtimes.${name}.path`;
+    return { handler, features: UNKNOWN_FEATURES, problem };
+  }
+  return { handler, features: await askFeatures(handler, operations), problem: "" };
+}
+
+/** Runtimes without a `features` command (crun before 1.9) fail; they are used with what every runtime can do. */
+async function askFeatures(handler: RuntimeHandler, operations: Operations): Promise<HandlerFeatures> {
+  const what = `${handler.name} features`;
+  const request = {
+    owner: handler.name,
+    what,
+    deadlineMs: 10_000,
+    argv: featuresArgs(handler),
+    env: runtimeEnvironment,
+  };
+  const result = await operations.run(request);
+  if (result.outcome !== "exited" || result.status !== 0) return UNKNOWN_FEATURES;
+  try {
+    return parseFeatures(handler.name, result.stdout.toString());
+  } catch {
+    return UNKNOWN_FEATURES;
+  }
+}
+
+/** The absolute path of an executable given by path or by name; `undefined` when there is none. */
+export async function findExecutable(name: string): Promise<string | undefined> {
+  const dirs = (process.env["PATH"] ?? "").split(delimiter).filter(isAbsolute);
+  const candidates = name.includes("/")
+    ? [name]
+    : [...dirs, "/usr/local/sbin", "/usr/sbin", "/sbin"].map((dir) => join(dir, name));
+  for (const candidate of candidates) {
+    const found = await access(candidate, constants.X_OK).then(
+      () => true,
+      (error: unknown) => messageOf(error) === "",
+    );
+    if (found) return candidate;
+  }
+  return undefined;
+}

@@ -1,0 +1,49 @@
+import type { Ending } from "../sandbox/monitors.ts";
+import { type Container, type ExitReason, isAlive } from "./container.ts";
+
+const CLD_EXITED = 1;
+const SIGKILL = 9;
+
+/** Ended, as its parent saw it. Ended already: returned as it is. */
+export function exited(
+  container: Container,
+  { siCode, siStatus }: Ending,
+  oomKills: bigint,
+  finishedAt: Temporal.Instant,
+): Container {
+  // The parent itself could not tell.
+  if (siCode === 0) return endedUnseen(container, "Unknown", "nobody saw how it ended", finishedAt);
+  const byItself = siCode === CLD_EXITED;
+  const exitCode = byItself ? siStatus : 128 + siStatus;
+  const oom = oomKills > 0n && !byItself && siStatus === SIGKILL;
+  const reason = oom ? "OOMKilled" : exitCode === 0 ? "Completed" : "Error";
+  return final(container, "exited", { exitCode, reason, message: "" }, finishedAt);
+}
+
+/** Never ran: the runtime could not start it. A kubelet restarts it; one left in `created` would wait for ever. */
+export function startFailed(container: Container, message: string, finishedAt: Temporal.Instant): Container {
+  return final(container, "exited", { exitCode: 128, reason: "StartError", message }, finishedAt);
+}
+
+/** Ended, and nobody saw how. The exit code is 255, never 0. */
+export function endedUnseen(
+  container: Container,
+  reason: Extract<ExitReason, "MonitorLost" | "Rebooted" | "Unknown">,
+  message: string,
+  finishedAt: Temporal.Instant,
+): Container {
+  const phase = reason === "Unknown" ? "unknown" : "exited";
+  return final(container, phase, { exitCode: 255, reason, message }, finishedAt);
+}
+
+function final(
+  container: Container,
+  phase: "exited" | "unknown",
+  how: { readonly exitCode: number; readonly reason: ExitReason; readonly message: string },
+  finishedAt: Temporal.Instant,
+): Container {
+  if (!isAlive(container)) return container;
+  const { state } = container;
+  const startedAt = state.phase === "running" || state.phase === "starting" ? state.startedAt : undefined;
+  return { ...container, state: { phase, startedAt, finishedAt, ...how } };
+}

@@ -1,0 +1,163 @@
+import type { Operations } from "../launcher/operations.ts";
+import { messageOf } from "../lib/errors.ts";
+import type { Monitor } from "../monitor/monitor.ts";
+import type { MonitoredContainer } from "../monitor/protocol.ts";
+import type { Handlers } from "../sandbox/handlers.ts";
+import type { Monitors } from "../sandbox/monitors.ts";
+import type { Paths } from "../sandbox/paths.ts";
+import { deleteProcess } from "../sandbox/runtime-calls.ts";
+import type { Sandbox } from "../sandbox/sandbox.ts";
+import type { SandboxNetwork } from "../sandbox/sandbox-network.ts";
+import type { SandboxService } from "../sandbox/sandbox-service.ts";
+import type { SandboxStore } from "../sandbox/sandbox-store.ts";
+import type { Change } from "../state/change.ts";
+import type { Store } from "../state/store.ts";
+import { type Container, isAlive } from "./container.ts";
+import type { ContainerService } from "./container-service.ts";
+import type { ContainerStore } from "./container-store.ts";
+import { endedUnseen } from "./ending.ts";
+import { monitorLost } from "./lost-monitor.ts";
+
+export interface RecoverPorts {
+  readonly store: Store;
+  readonly operations: Operations;
+  readonly sandboxes: SandboxStore;
+  readonly containers: ContainerStore;
+  readonly sandboxService: SandboxService;
+  readonly containerService: ContainerService;
+  readonly monitors: Monitors;
+  readonly network: SandboxNetwork;
+  readonly handlers: Handlers;
+  readonly paths: Paths;
+  /** Text of /proc/self/mountinfo. */
+  readonly mountinfo: string;
+  readonly now: () => Temporal.Instant;
+  readonly log: (message: string, fields: Readonly<Record<string, string>>) => void;
+}
+
+/**
+ * Makes memory say what is true, before anybody may ask: from the rows, what the monitors tell, and the kernel. What
+ * was half made is handed to the background to be undone. The caller has made sure that the launcher of the daemon
+ * before, and all that it had started, is gone.
+ */
+export async function recover(ports: RecoverPorts): Promise<void> {
+  if (ports.store.rebooted) await recoverFromReboot(ports);
+  const pending = ports.sandboxes.list().filter(({ state }) => !(state.phase === "notReady" && state.released));
+  await Promise.all(pending.map((sandbox) => recoverSandbox(ports, sandbox)));
+  await ports.store.durable();
+}
+
+/** One transaction: nothing of the last boot lives, and nothing may look as if it did, whenever we are killed. */
+async function recoverFromReboot({ store, sandboxes, containers, network, now }: RecoverPorts): Promise<void> {
+  const at = now();
+  const ended: Change[] = containers
+    .list()
+    .filter(isAlive)
+    .map((container) => containers.updated(endedUnseen(container, "Rebooted", "the machine was rebooted", at)));
+  const dead: Change[] = sandboxes
+    .list()
+    .filter(({ state }) => state.phase === "ready")
+    .map((sandbox) =>
+      sandboxes.updated({ ...sandbox, state: { phase: "notReady", reason: "Rebooted", released: false } }),
+    );
+  const debts = network.list().flatMap(({ sandboxId }) => network.abandoned(sandboxId));
+  await store.save([store.bootRecorded(), ...ended, ...dead, ...debts]);
+}
+
+async function recoverSandbox(ports: RecoverPorts, sandbox: Sandbox): Promise<void> {
+  const { monitors, sandboxService, containers, log } = ports;
+  const monitor = await monitors.adopt(sandbox.id);
+  const known = await snapshot(monitor);
+  if (monitor !== undefined) await endUnknown(ports, sandbox, monitor, known);
+  for (const container of containers.ofSandbox(sandbox.id)) {
+    await recoverContainer(ports, sandbox, container, monitor === undefined ? undefined : known);
+  }
+  if (sandbox.state.phase === "creating" || sandbox.state.phase === "discarded") {
+    log("undoing a sandbox that was not finished", { sandbox: sandbox.id });
+    sandboxService.discard(sandbox);
+  } else if (monitor === undefined) {
+    await monitorLost(ports, sandbox.id);
+  } else {
+    await checkSandbox(ports, sandbox, known);
+  }
+}
+
+async function checkSandbox(
+  { sandboxService, monitors, paths, mountinfo }: RecoverPorts,
+  sandbox: Sandbox,
+  known: readonly MonitoredContainer[],
+): Promise<void> {
+  const { id, config } = sandbox;
+  const pause = known.find((container) => container.id === id);
+  if (pause?.state === "exited") await sandboxService.lost(id, "PauseExited");
+  else if (pause !== undefined) monitors.watch(id, id, pause);
+  const pinned = mountinfo.includes(` ${paths.netns(id)} `);
+  if (config.namespaces.network === "pod" && !pinned) await sandboxService.lost(id, "NamespaceLost");
+}
+
+/** `known` is undefined when the monitor is gone: `monitorLost` settles what lived then. */
+async function recoverContainer(
+  { containerService, monitors, now, log }: RecoverPorts,
+  sandbox: Sandbox,
+  container: Container,
+  known: readonly MonitoredContainer[] | undefined,
+): Promise<void> {
+  const { id, state } = container;
+  if (state.phase === "creating" || state.phase === "discarded") {
+    log("undoing a container that was not finished", { container: id });
+    containerService.discard(container);
+    return;
+  }
+  const seen = known?.find((one) => one.id === id);
+  if (known === undefined) return;
+  if (seen?.state === "exited") {
+    containerService.ended(id, seen);
+  } else if (isAlive(container) && seen === undefined) {
+    containerService.settle(endedUnseen(container, "Unknown", "its monitor does not know it", now()));
+  } else if (seen !== undefined && isAlive(container)) {
+    monitors.watch(id, sandbox.id, seen);
+    if (state.phase === "created" && !state.collected) containerService.awaitCollection(id);
+    if (state.phase === "starting") await rollForward(containerService, container, seen, log);
+  }
+}
+
+/** The start was promised durably; whether it was begun, the monitor says. */
+async function rollForward(
+  service: ContainerService,
+  container: Container,
+  seen: MonitoredContainer,
+  log: RecoverPorts["log"],
+): Promise<void> {
+  const { state } = container;
+  if (state.phase !== "starting") return;
+  if (seen.state === "running") {
+    const startedAt = Temporal.Instant.fromEpochNanoseconds(seen.startedNs);
+    service.settle({ ...container, state: { ...state, phase: "running", startedAt } });
+    return;
+  }
+  log("starting a container whose start was cut short", { container: container.id });
+  await service.start(container.id, AbortSignal.timeout(120_000)).catch((error: unknown) => {
+    log("the container could not be started", { container: container.id, error: messageOf(error) });
+  });
+}
+
+/** A container that has no row was never answered to anybody: the daemon was killed before it could store it. */
+async function endUnknown(
+  { operations, handlers, containers, log }: RecoverPorts,
+  sandbox: Sandbox,
+  monitor: Monitor,
+  known: readonly MonitoredContainer[],
+): Promise<void> {
+  const entry = handlers.find(sandbox.runtimeHandler);
+  const strangers = known.filter(({ id }) => id !== sandbox.id && containers.get(id) === undefined);
+  for (const { id } of strangers) {
+    log("ending a container that has no row", { sandbox: sandbox.id, container: id });
+    if (entry !== undefined) await deleteProcess(operations, entry.handler, id);
+    await monitor.ackExit(id);
+    await monitor.release(id);
+  }
+}
+
+async function snapshot(monitor: Monitor | undefined): Promise<readonly MonitoredContainer[]> {
+  return monitor === undefined ? [] : monitor.snapshot();
+}

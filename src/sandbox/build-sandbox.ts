@@ -1,0 +1,133 @@
+import type { Operation, Operations } from "../launcher/operations.ts";
+import type { FlightControl } from "../lib/flights.ts";
+import { MS_NODEV, MS_NOEXEC, MS_NOSUID } from "../sys/mount-flags.ts";
+import type { Paths } from "./paths.ts";
+import type { PausePort } from "./pause.ts";
+import type { Sandbox } from "./sandbox.ts";
+import { hostsFile, resolvConf, sandboxHostname } from "./sandbox-files.ts";
+import type { SandboxNetwork } from "./sandbox-network.ts";
+
+export interface BuildPorts {
+  readonly operations: Operations;
+  readonly network: Pick<SandboxNetwork, "attach">;
+  readonly monitors: { start(sandboxId: string): Promise<void> };
+  readonly cgroups: { ensureParent(sandbox: Sandbox): readonly Operation[] };
+  readonly pause: PausePort;
+  readonly paths: Paths;
+  /** The host's resolv.conf, read at start-up and when it changes. */
+  readonly hostResolvConf: () => Buffer;
+  /** Pairs of a path below /proc/sys and a value. */
+  readonly sysctls: (sandbox: Sandbox) => readonly (readonly [string, string])[];
+}
+
+const DEADLINE_MS = 20_000;
+const SHM_SIZE = "64m";
+
+/**
+ * Makes everything that a sandbox holds in the kernel, what is independent side by side, and resolves with its
+ * addresses. It frees nothing: on failure the caller releases the sandbox by its id, when all parts have settled,
+ * so that nothing is made after it was freed.
+ */
+export async function buildSandbox(
+  ports: BuildPorts,
+  sandbox: Sandbox,
+  control: FlightControl,
+): Promise<readonly string[]> {
+  const failed = new AbortController();
+  const signal = AbortSignal.any([control.signal, failed.signal]);
+  const parts = [network(ports, sandbox, control, signal), processes(ports, sandbox, signal)] as const;
+  for (const part of parts) part.catch((error: unknown) => failed.abort(error));
+  const [attachment, started] = await Promise.allSettled(parts);
+  const [first] = [attachment, started].filter((part) => part.status === "rejected");
+  control.signal.throwIfAborted();
+  if (first !== undefined) throw firstCause(failed.signal, first.reason);
+  return attachment.status === "fulfilled" ? attachment.value : [];
+}
+
+/** The error that came first: what it aborted rejects with it too, or with a consequence of it. */
+function firstCause(failed: AbortSignal, otherwise: unknown): unknown {
+  return failed.aborted ? failed.reason : otherwise;
+}
+
+async function network(
+  { operations, network: attachments, paths, sysctls: all }: BuildPorts,
+  sandbox: Sandbox,
+  { stage }: FlightControl,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  stage.enter("making the network namespace");
+  if (sandbox.config.namespaces.network === "node") return [];
+  const net = paths.netns(sandbox.id);
+  const sysctls = all(sandbox).filter(([path]) => isNetworkSysctl(path));
+  const make: Operation = { op: "namespaces", net, sysctls };
+  await operations.perform([make], {
+    owner: sandbox.id,
+    what: "making the network namespace",
+    deadlineMs: DEADLINE_MS,
+  });
+  signal.throwIfAborted();
+  stage.enter("waiting for the CNI plugins (ADD)");
+  return attachments.attach(sandbox.id, signal);
+}
+
+async function processes(ports: BuildPorts, sandbox: Sandbox, signal: AbortSignal): Promise<void> {
+  const { operations, monitors, pause, cgroups } = ports;
+  const deadlineMs = DEADLINE_MS;
+  await Promise.all([
+    operations.perform(files(ports, sandbox), { owner: sandbox.id, what: "writing the sandbox's files", deadlineMs }),
+    operations.perform(cgroups.ensureParent(sandbox), {
+      owner: sandbox.id,
+      what: "making the cgroup parent",
+      deadlineMs,
+    }),
+    monitors.start(sandbox.id),
+  ]);
+  signal.throwIfAborted();
+  if (pause.isNeeded(sandbox)) await pause.start(sandbox);
+}
+
+/** Files, shm and the namespaces that are not the network's, in one go. */
+function files({ paths, hostResolvConf, sysctls }: BuildPorts, sandbox: Sandbox): readonly Operation[] {
+  const { id, config } = sandbox;
+  const at = (name: "shm" | "hosts" | "hostname" | "resolv.conf") => paths.inSandbox(id, name);
+  const hostname = sandboxHostname(config);
+  const dns = resolvConf(config.dns);
+  const write = (path: string, data: Buffer): Operation => ({ op: "writeFile", path, mode: 0o644, data });
+  const shm: readonly Operation[] = [
+    { op: "mkdir", path: at("shm"), mode: 0o1777 },
+    {
+      op: "mount",
+      source: "shm",
+      target: at("shm"),
+      type: "tmpfs",
+      flags: MS_NOSUID | MS_NODEV | MS_NOEXEC,
+      data: `mode=1777,size=${SHM_SIZE}`,
+    },
+  ];
+  return [
+    { op: "mkdir", path: paths.sandbox(id), mode: 0o755, parents: true },
+    ...namespaces(paths, sandbox, hostname, sysctls(sandbox)),
+    ...(config.namespaces.ipc === "node" ? [] : shm),
+    write(at("hosts"), Buffer.from(hostsFile(config))),
+    ...(hostname === undefined ? [] : [write(at("hostname"), Buffer.from(`${hostname}\n`))]),
+    write(at("resolv.conf"), dns === undefined ? hostResolvConf() : Buffer.from(dns)),
+  ];
+}
+
+function namespaces(
+  paths: Paths,
+  { id, config }: Sandbox,
+  hostname: string | undefined,
+  all: readonly (readonly [string, string])[],
+): readonly Operation[] {
+  const sysctls = all.filter(([path]) => !isNetworkSysctl(path));
+  const wanted = {
+    ...(config.namespaces.ipc === "node" ? {} : { ipc: paths.inSandbox(id, "ipc"), sysctls }),
+    ...(hostname === undefined ? {} : { uts: paths.inSandbox(id, "uts"), hostname }),
+  };
+  return Object.keys(wanted).length === 0 ? [] : [{ op: "namespaces", ...wanted }];
+}
+
+function isNetworkSysctl(path: string): boolean {
+  return path.startsWith("net/");
+}

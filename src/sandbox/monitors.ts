@@ -1,0 +1,190 @@
+import { readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { DomainError, messageOf } from "../lib/errors.ts";
+import { Monitor } from "../monitor/monitor.ts";
+import type { MonitoredContainer } from "../monitor/protocol.ts";
+import { type ExitRecord, parseExitRecord } from "../monitor/record.ts";
+import type { Paths } from "./paths.ts";
+
+/** How a process ended, as `waitid` tells it; `undefined` when nobody could see it. */
+export interface Ending {
+  readonly siCode: number;
+  readonly siStatus: number;
+}
+
+/** A process that is the same one for ever (within a boot). */
+export interface Process {
+  readonly pid: number;
+  /** Field 22 of /proc/PID/stat. */
+  readonly startTime: string;
+}
+
+/** What monitors need of the launcher. */
+export interface LauncherPort {
+  startMonitor(options: {
+    readonly sandboxId: string;
+    readonly socketPath: string;
+    readonly recordDir: string;
+  }): Promise<void>;
+  /** The process's end is to be told by `Monitors.ended`. Rejects when it is gone already. */
+  watch(key: string, process: Process): Promise<void>;
+  unwatch(key: string): void;
+  /** Gone already: nothing to do. */
+  kill(process: Process, signal: number): Promise<void>;
+  makeDirectories(sandboxId: string, dirs: readonly string[]): Promise<void>;
+}
+
+export interface MonitorsPorts {
+  readonly launcher: LauncherPort;
+  readonly paths: Paths;
+  readonly epoch: bigint;
+  readonly onExit: (sandboxId: string, exit: MonitoredContainer) => void;
+  /** The monitor has died: nobody reads its containers' output any more. */
+  readonly onLost: (sandboxId: string) => void;
+  readonly log: (message: string, fields: Readonly<Record<string, string>>) => void;
+}
+
+interface Watched {
+  readonly key: string;
+  readonly sandboxId: string;
+  readonly process: Process;
+  readonly ending: PromiseWithResolvers<Ending | undefined>;
+}
+
+const CONNECT_MS = 5_000;
+const KILL_MS = 10_000;
+const SIGKILL = 9;
+const CLD_KILLED = 2;
+
+/** One monitor per sandbox: started, found again after a restart, ended; and what is known of processes whose monitor died. */
+export class Monitors {
+  readonly #ports: MonitorsPorts;
+  readonly #monitors = new Map<string, Monitor>();
+  readonly #watched = new Map<string, Watched>();
+  readonly #leaving = new Set<string>();
+
+  constructor(ports: MonitorsPorts) {
+    this.#ports = ports;
+  }
+
+  async start(sandboxId: string): Promise<void> {
+    const { launcher, paths } = this.#ports;
+    const socketPath = paths.monitorSocket(sandboxId);
+    const recordDir = paths.records(sandboxId);
+    await launcher.makeDirectories(sandboxId, [recordDir]);
+    await launcher.startMonitor({ sandboxId, socketPath, recordDir });
+    if ((await this.adopt(sandboxId)) === undefined) {
+      throw new DomainError("unavailable", `the monitor of sandbox ${sandboxId} ended as soon as it was started`);
+    }
+  }
+
+  /** Connects to the monitor that an earlier daemon started; `undefined` when it is gone. */
+  async adopt(sandboxId: string): Promise<Monitor | undefined> {
+    const { paths, epoch, onExit } = this.#ports;
+    try {
+      const monitor = await Monitor.connect({
+        socketPath: paths.monitorSocket(sandboxId),
+        epoch,
+        onExit: (exit) => onExit(sandboxId, exit),
+        onLost: () => this.#lost(sandboxId),
+        signal: AbortSignal.timeout(CONNECT_MS),
+      });
+      this.#monitors.set(sandboxId, monitor);
+      return monitor;
+    } catch (error) {
+      this.#ports.log("monitor does not answer", { sandbox: sandboxId, error: messageOf(error) });
+      return undefined;
+    }
+  }
+
+  find(sandboxId: string): Monitor | undefined {
+    return this.#monitors.get(sandboxId);
+  }
+
+  /** Throws `unavailable` when it is lost: a retry finds the sandbox not ready. */
+  require(sandboxId: string): Monitor {
+    const monitor = this.#monitors.get(sandboxId);
+    if (monitor !== undefined) return monitor;
+    throw new DomainError("unavailable", `the monitor of sandbox ${sandboxId} is lost`, {
+      fields: { sandbox: sandboxId },
+    });
+  }
+
+  /** From now on `endOrphan` can tell how this process ended, whoever is its parent then. Watched already: nothing to do. */
+  watch(key: string, sandboxId: string, process: Process): void {
+    if (this.#watched.has(key)) return;
+    const watched: Watched = { key, sandboxId, process, ending: Promise.withResolvers() };
+    this.#watched.set(key, watched);
+    this.#watch(watched);
+  }
+
+  /** The process that is watched under this key; throws `unavailable` when there is none. */
+  processOf(key: string): Process {
+    const watched = this.#watched.get(key);
+    if (watched !== undefined) return watched.process;
+    throw new DomainError("unavailable", `process ${key} is not running`);
+  }
+
+  /** A new launcher has to be asked again. */
+  watchAgain(): void {
+    for (const watched of this.#watched.values()) this.#watch(watched);
+  }
+
+  unwatch(key: string): void {
+    if (this.#watched.delete(key)) this.#ports.launcher.unwatch(key);
+  }
+
+  /** A watched process has ended. */
+  ended(key: string, ending: Ending | undefined): void {
+    this.#watched.get(key)?.ending.resolve(ending);
+  }
+
+  /**
+   * The end of a process whose monitor is lost: its exit record if it has one, else it is killed, because nobody
+   * reads its output any more. Resolves with its true status, or with undefined when that is our signal or unknown.
+   */
+  async endOrphan(sandboxId: string, key: string, process: Process): Promise<Ending | undefined> {
+    const recorded = await this.#record(sandboxId, key);
+    if (recorded?.state === "exited") return recorded;
+    this.watch(key, sandboxId, process);
+    await this.#ports.launcher.kill(process, SIGKILL);
+    const late = Promise.withResolvers<undefined>();
+    const timer = setTimeout(() => late.resolve(undefined), KILL_MS);
+    const known = await Promise.race([this.#watched.get(key)?.ending.promise, late.promise]);
+    clearTimeout(timer);
+    return known?.siCode === CLD_KILLED && known.siStatus === SIGKILL ? undefined : known;
+  }
+
+  /** Ends the monitor of a sandbox whose containers have all ended and been acknowledged. Gone: nothing to do. */
+  async end(sandboxId: string): Promise<void> {
+    const monitor = this.#monitors.get(sandboxId) ?? (await this.adopt(sandboxId));
+    this.#leaving.add(sandboxId);
+    try {
+      await monitor?.shutdown();
+      this.#monitors.delete(sandboxId);
+      await rm(this.#ports.paths.records(sandboxId), { recursive: true, force: true });
+      await rm(this.#ports.paths.monitorSocket(sandboxId), { force: true });
+    } finally {
+      this.#leaving.delete(sandboxId);
+    }
+  }
+
+  async #record(sandboxId: string, key: string): Promise<ExitRecord | undefined> {
+    const path = join(this.#ports.paths.records(sandboxId), `${key}.exit`);
+    return readFile(path).then(parseExitRecord, () => undefined);
+  }
+
+  #watch({ key, sandboxId, process }: Watched): void {
+    this.#ports.launcher.watch(key, process).catch((error: unknown) => {
+      this.#ports.log("process is not watched", { sandbox: sandboxId, process: key, error: messageOf(error) });
+      this.ended(key, undefined);
+    });
+  }
+
+  #lost(sandboxId: string): void {
+    this.#monitors.delete(sandboxId);
+    if (this.#leaving.has(sandboxId)) return;
+    this.#ports.log("monitor is lost", { sandbox: sandboxId });
+    this.#ports.onLost(sandboxId);
+  }
+}

@@ -1,0 +1,70 @@
+import { join } from "node:path";
+
+/**
+ * Where everything of a sandbox or a container lies. Each path follows from the id alone, so that what a killed
+ * daemon left behind can be found and freed without any memory of it.
+ */
+export class Paths {
+  readonly root: string;
+  readonly runDir: string;
+  readonly netnsDir: string;
+
+  constructor(dirs: { readonly root: string; readonly runDir: string; readonly netnsDir: string }) {
+    this.root = dirs.root;
+    this.runDir = dirs.runDir;
+    this.netnsDir = dirs.netnsDir;
+  }
+
+  /** A private mount: what is mounted below it reaches no other mount namespace. */
+  get mounts(): string {
+    return join(this.runDir, "mnt");
+  }
+
+  /** The network namespace's pin, where CNI daemons and DRA drivers look for it. */
+  netns(sandboxId: string): string {
+    return join(this.netnsDir, `nacelle-${sandboxId}`);
+  }
+
+  /** Everything else that is mounted or written for a sandbox. */
+  sandbox(sandboxId: string): string {
+    return join(this.mounts, "s", sandboxId);
+  }
+
+  inSandbox(sandboxId: string, name: "ipc" | "uts" | "shm" | "hosts" | "hostname" | "resolv.conf" | "pause"): string {
+    return join(this.sandbox(sandboxId), name);
+  }
+
+  /** Short, because the address of a unix socket ends at 107 bytes. */
+  monitorSocket(sandboxId: string): string {
+    return join(this.runDir, "m", sandboxId.slice(0, 20));
+  }
+
+  /** Exit records and pid files; the monitor alone writes there. */
+  records(sandboxId: string): string {
+    return join(this.runDir, "p", sandboxId);
+  }
+
+  /** A container's bundle; its root file system is mounted on `rootfs` in it. */
+  bundle(containerId: string): string {
+    return join(this.mounts, "c", containerId);
+  }
+
+  rootfs(containerId: string): string {
+    return join(this.bundle(containerId), "rootfs");
+  }
+
+  /** A container's writable layer and anonymous volumes; survives a reboot only as garbage. */
+  writable(containerId: string): string {
+    return join(this.root, "containers", containerId);
+  }
+
+  /** An OCI runtime's own state. */
+  runtimeRoot(handler: string): string {
+    return join(this.runDir, "runtime", handler);
+  }
+
+  /** A root file system with one file, the pause process. */
+  get pauseRootfs(): string {
+    return join(this.root, "pause");
+  }
+}

@@ -1,0 +1,65 @@
+import type { Operations } from "../launcher/operations.ts";
+import type { OciSpec } from "../oci/spec/types.ts";
+import type { Handlers } from "./handlers.ts";
+import type { Monitors } from "./monitors.ts";
+import type { Paths } from "./paths.ts";
+import { createProcess, deleteProcess, startProcess } from "./runtime-calls.ts";
+import type { Sandbox } from "./sandbox.ts";
+
+export interface PausePort {
+  isNeeded(sandbox: Sandbox): boolean;
+  start(sandbox: Sandbox): Promise<void>;
+}
+
+export interface PausePorts {
+  readonly operations: Operations;
+  readonly monitors: Monitors;
+  readonly handlers: Handlers;
+  readonly paths: Paths;
+  readonly spec: (sandbox: Sandbox) => OciSpec;
+}
+
+/**
+ * The process that holds a shared PID namespace. It runs through the sandbox's own OCI runtime, under the sandbox's
+ * id, from a root that holds one copy of our binary. Sandboxes whose containers have PID namespaces of their own
+ * need none: their pinned namespaces are the sandbox.
+ */
+export class Pause implements PausePort {
+  readonly #ports: PausePorts;
+
+  constructor(ports: PausePorts) {
+    this.#ports = ports;
+  }
+
+  isNeeded({ config, runtimeHandler }: Sandbox): boolean {
+    return (
+      config.namespaces.pid === "pod" || this.#ports.handlers.find(runtimeHandler)?.handler.pauseContainer === "always"
+    );
+  }
+
+  async start(sandbox: Sandbox): Promise<void> {
+    const { operations, monitors, handlers, paths, spec } = this.#ports;
+    const { id } = sandbox;
+    const { handler } = handlers.require(sandbox.runtimeHandler);
+    const bundle = paths.inSandbox(id, "pause");
+    const config = Buffer.from(JSON.stringify(spec(sandbox)));
+    await operations.perform(
+      [
+        { op: "mkdir", path: bundle, mode: 0o700 },
+        { op: "writeFile", path: `${bundle}/config.json`, mode: 0o600, data: config },
+      ],
+      { owner: id, what: "writing the pause bundle", deadlineMs: 10_000 },
+    );
+    const monitor = monitors.require(id);
+    const process = await createProcess(monitor, handler, { id, bundle, logPath: "", uid: 0, gid: 0, stdin: false });
+    monitors.watch(id, id, process);
+    await startProcess(monitor, handler, id);
+  }
+
+  /** Kills it and forgets it. None: nothing to do. */
+  async stop(sandbox: Sandbox): Promise<void> {
+    const entry = this.#ports.handlers.find(sandbox.runtimeHandler);
+    if (entry === undefined || !this.isNeeded(sandbox)) return;
+    await deleteProcess(this.#ports.operations, entry.handler, sandbox.id);
+  }
+}

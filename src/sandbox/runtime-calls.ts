@@ -1,0 +1,72 @@
+import type { Operations } from "../launcher/operations.ts";
+import { DomainError } from "../lib/errors.ts";
+import type { Monitor } from "../monitor/monitor.ts";
+import { MonitorError } from "../monitor/monitor-error.ts";
+import { createArgs, deleteArgs, type RuntimeHandler, runtimeError, startArgs } from "../oci/handler.ts";
+import type { Process } from "./monitors.ts";
+
+export interface CreateCall {
+  readonly id: string;
+  readonly bundle: string;
+  /** Empty: output is discarded. */
+  readonly logPath: string;
+  readonly uid: number;
+  readonly gid: number;
+  /** Standard input is a pipe that stays open; otherwise /dev/null. */
+  readonly stdin: boolean;
+}
+
+const DEADLINE_MS = 100_000;
+
+/** All that an OCI runtime, and so a container's first process, may inherit. */
+export const runtimeEnvironment: Readonly<Record<string, string>> = {
+  PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+};
+
+/** The same in a monitor's form. */
+export const monitorEnvironment: readonly string[] = Object.entries(runtimeEnvironment).map(
+  ([name, value]) => `${name}=${value}`,
+);
+
+/** `runtime create`, under the sandbox's monitor. Throws what the runtime said; then nothing of the container runs. */
+export async function createProcess(monitor: Monitor, handler: RuntimeHandler, call: CreateCall): Promise<Process> {
+  const { id, bundle } = call;
+  const argv = createArgs(handler, { id, bundle, pidFile: "@pid-file", log: "@log" });
+  return explained(`${handler.name} create`, () =>
+    monitor.create(id, { ...call, cwd: bundle, argv, env: monitorEnvironment, deadlineMs: DEADLINE_MS }),
+  );
+}
+
+/** `runtime start`; resolves with the time of it. */
+export async function startProcess(monitor: Monitor, handler: RuntimeHandler, id: string): Promise<Temporal.Instant> {
+  const argv = startArgs(handler, { id, log: "@log" });
+  const startedNs = await explained(`${handler.name} start`, () =>
+    monitor.start(id, { argv, env: monitorEnvironment, deadlineMs: DEADLINE_MS }),
+  );
+  return Temporal.Instant.fromEpochNanoseconds(startedNs);
+}
+
+/**
+ * `runtime delete --force`: kills what is left of the container and forgets it. Absent: nothing to do. Run by the
+ * launcher and not the monitor, so that it works when the monitor is lost, too.
+ */
+export async function deleteProcess(operations: Operations, handler: RuntimeHandler, id: string): Promise<void> {
+  const what = `${handler.name} delete`;
+  const argv = deleteArgs(handler, { id, log: "/dev/stderr", force: true });
+  const result = await operations.run({ owner: id, what, deadlineMs: DEADLINE_MS, argv, env: runtimeEnvironment });
+  if (result.outcome === "exited" && result.status === 0) return;
+  const text = runtimeError(result.stderr.toString());
+  if (/does not exist|no such file or directory/i.test(text)) return;
+  const how = result.outcome === "timedOut" ? "did not finish in time" : `failed: ${text}`;
+  throw new DomainError("unavailable", `${what} of ${id} ${how}`);
+}
+
+/** Turns what a monitor says of a runtime's failure into a sentence with the runtime's own words. */
+export async function explained<T>(what: string, call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    if (!(error instanceof MonitorError) || error.monitorCode !== "RUNTIME_FAILED") throw error;
+    throw new DomainError("internal", `${what} failed: ${runtimeError(error.what)}`, { cause: error });
+  }
+}

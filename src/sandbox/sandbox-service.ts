@@ -1,0 +1,217 @@
+import { isDeepStrictEqual } from "node:util";
+import { DomainError, notFound } from "../lib/errors.ts";
+import { type FlightControl, Flights, SingleFlight } from "../lib/flights.ts";
+import { findId, newId } from "../lib/ids.ts";
+import { KeyedLock } from "../lib/keyed-lock.ts";
+import type { Retries } from "../lib/retries.ts";
+import type { SandboxConfig } from "../oci/config.ts";
+import type { Store } from "../state/store.ts";
+import { type BuildPorts, buildSandbox } from "./build-sandbox.ts";
+import type { Handlers } from "./handlers.ts";
+import type { Pause } from "./pause.ts";
+import { type ReleasePorts, releaseSandbox } from "./release-sandbox.ts";
+import { describe, isListed, type NotReadyReason, type Sandbox, sandboxName } from "./sandbox.ts";
+import type { SandboxNetwork } from "./sandbox-network.ts";
+import type { SandboxStore } from "./sandbox-store.ts";
+
+/** What a sandbox needs done to its containers; the container service does it. */
+export interface ContainersOfSandbox {
+  /** Ends creations in flight, and waits until they are undone. */
+  abortCreations(sandboxId: string): Promise<void>;
+  /** Kills those that live, and resolves when their ends are stored. */
+  killAll(sandboxId: string): Promise<void>;
+  removeAll(sandboxId: string): Promise<void>;
+}
+
+export interface SandboxServicePorts
+  extends Omit<BuildPorts, "network" | "pause">,
+    Omit<ReleasePorts, "network" | "pause" | "monitors"> {
+  readonly store: Store;
+  readonly sandboxes: SandboxStore;
+  readonly monitors: BuildPorts["monitors"] & ReleasePorts["monitors"];
+  readonly network: SandboxNetwork;
+  readonly pause: Pause;
+  readonly handlers: Handlers;
+  readonly containers: ContainersOfSandbox;
+  /** Throws `invalidArgument` for what this host cannot give such a sandbox. */
+  readonly validate: (config: SandboxConfig) => void;
+  /** What is still to be freed, tried until it is. */
+  readonly discards: Retries;
+  readonly now: () => Temporal.Instant;
+}
+
+interface Asked {
+  readonly config: SandboxConfig;
+  readonly runtimeHandler: string;
+}
+
+/** Sandboxes: created once per name, however often they are asked for; stopped and removed from any state. */
+export class SandboxService {
+  readonly #ports: SandboxServicePorts;
+  readonly #creations = new Flights<Asked>("sandbox", isDeepStrictEqual);
+  readonly #endings = new SingleFlight();
+  readonly #locks = new KeyedLock();
+
+  constructor(ports: SandboxServicePorts) {
+    this.#ports = ports;
+  }
+
+  /** Resolves with the id of a ready sandbox; the answer is durable. A call for a name in flight joins it. */
+  async run(config: SandboxConfig, runtimeHandler: string, signal: AbortSignal): Promise<string> {
+    const { handlers, validate } = this.#ports;
+    handlers.require(runtimeHandler);
+    validate(config);
+    const asked = { config, runtimeHandler };
+    return this.#creations.join(sandboxName(config), asked, (control) => this.#create(asked, control), signal);
+  }
+
+  /** Ends everything that runs in it and frees what it holds. Absent: nothing to do. Concurrent calls share one run. */
+  async stop(idOrPrefix: string, signal?: AbortSignal): Promise<void> {
+    const id = this.#find(idOrPrefix);
+    if (id !== undefined) await this.#endings.run(`stop ${id}`, () => this.#stop(id), signal);
+  }
+
+  /** Stops it, removes its containers, and forgets it. Absent: nothing to do. */
+  async remove(idOrPrefix: string, signal?: AbortSignal): Promise<void> {
+    const id = this.#find(idOrPrefix);
+    if (id !== undefined) await this.#endings.run(`remove ${id}`, () => this.#remove(id), signal);
+  }
+
+  get(idOrPrefix: string): Sandbox {
+    const id = this.#find(idOrPrefix);
+    const sandbox = id === undefined ? undefined : this.#ports.sandboxes.get(id);
+    if (sandbox === undefined) throw notFound("sandbox", idOrPrefix);
+    return sandbox;
+  }
+
+  /** Any that has a row, listed or not; throws when there is none. */
+  byId(id: string): Sandbox {
+    const sandbox = this.#ports.sandboxes.get(id);
+    if (sandbox === undefined) throw notFound("sandbox", id);
+    return sandbox;
+  }
+
+  list(): readonly Sandbox[] {
+    return this.#ports.sandboxes.list().filter(isListed);
+  }
+
+  describe(idOrPrefix: string): Readonly<Record<string, unknown>> {
+    const { id, state, runtimeHandler, config } = this.get(idOrPrefix);
+    const { paths, network, handlers } = this.#ports;
+    const attachment = network.get(id);
+    return {
+      state,
+      runtimeHandler: handlers.find(runtimeHandler)?.handler ?? runtimeHandler,
+      networkNamespace: config.namespaces.network === "node" ? "" : paths.netns(id),
+      network: attachment?.networkName ?? "",
+      cniResult: attachment?.state.phase === "attached" ? attachment.state.result : undefined,
+      monitorSocket: paths.monitorSocket(id),
+      files: paths.sandbox(id),
+      config,
+    };
+  }
+
+  /** Creations in flight with their stage, and stops and removals. */
+  inFlight(): { readonly creations: ReturnType<Flights<Asked>["snapshot"]>; readonly endings: readonly string[] } {
+    return { creations: this.#creations.snapshot(), endings: this.#endings.keys() };
+  }
+
+  /** It is no longer what was promised: pause, a pin or its monitor is gone. Its containers are the caller's concern. */
+  async lost(id: string, reason: NotReadyReason): Promise<void> {
+    using _guard = await this.#locks.acquire(id);
+    const sandbox = this.#ports.sandboxes.get(id);
+    if (sandbox?.state.phase !== "ready") return;
+    const lost: Sandbox = { ...sandbox, state: { phase: "notReady", reason, released: false } };
+    this.#ports.store.observe([this.#ports.sandboxes.updated(lost)]);
+  }
+
+  /** Takes up the freeing of a sandbox whose creation has failed or was cut short. */
+  discard(sandbox: Sandbox): void {
+    const { store, sandboxes, discards, containers } = this.#ports;
+    const discarded: Sandbox = { ...sandbox, state: { phase: "discarded" } };
+    store.commit([sandboxes.updated(discarded), ...sandboxes.released(sandbox)]);
+    discards.add(`sandbox ${sandbox.id}`, async () => {
+      await containers.removeAll(sandbox.id);
+      await releaseSandbox(this.#ports, discarded);
+      store.commit([...sandboxes.deleted(discarded)]);
+    });
+  }
+
+  async #create(asked: Asked, control: FlightControl): Promise<string> {
+    const { store, sandboxes, network, paths, now } = this.#ports;
+    const existing = this.#existing(asked);
+    if (existing !== undefined) return existing;
+    const id = newId();
+    const sandbox: Sandbox = { id, ...asked, createdAt: now(), state: { phase: "creating" }, ips: [] };
+    const hasNetwork = asked.config.namespaces.network === "pod";
+    const ledger = hasNetwork ? network.intent(sandbox, paths.netns(id)) : [];
+    control.stage.enter("storing what is about to be made");
+    store.commit([...sandboxes.inserted(sandbox), ...ledger]);
+    try {
+      await store.durable();
+      const ips = await buildSandbox(this.#ports, sandbox, control);
+      control.stage.enter("storing the sandbox");
+      store.commit([sandboxes.updated({ ...sandbox, ips, state: { phase: "ready" } })]);
+      await store.durable();
+      return id;
+    } catch (error) {
+      this.discard(sandbox);
+      throw error;
+    }
+  }
+
+  /** The ready sandbox of this name and configuration, or undefined when the name is free. */
+  #existing({ config, runtimeHandler }: Asked): string | undefined {
+    const { sandboxes } = this.#ports;
+    const id = sandboxes.holder(config);
+    const holder = id === undefined ? undefined : sandboxes.get(id);
+    if (id === undefined || holder === undefined) return undefined;
+    const same = isDeepStrictEqual(holder.config, config) && holder.runtimeHandler === runtimeHandler;
+    if (holder.state.phase === "ready" && same) return id;
+    throw new DomainError(
+      "alreadyExists",
+      `sandbox ${id} holds the name ${sandboxName(config)} and is ${describe(holder.state)}` +
+        `${same ? "" : " with a different configuration"}; remove it or raise metadata.attempt`,
+      { fields: { id } },
+    );
+  }
+
+  async #stop(id: string): Promise<void> {
+    const { store, sandboxes, containers } = this.#ports;
+    const sandbox = await this.#leaveReady(id);
+    if (sandbox === undefined || (sandbox.state.phase === "notReady" && sandbox.state.released)) return;
+    await containers.abortCreations(id);
+    await containers.killAll(id);
+    await releaseSandbox(this.#ports, sandbox);
+    const reason = sandbox.state.phase === "notReady" ? sandbox.state.reason : "Stopped";
+    const stopped: Sandbox = { ...sandbox, state: { phase: "notReady", reason, released: true } };
+    await store.save([sandboxes.updated(stopped)], { essential: true });
+  }
+
+  /** Durably not ready before anything of it is touched: a crash in between must not show it ready. */
+  async #leaveReady(id: string): Promise<Sandbox | undefined> {
+    using _guard = await this.#locks.acquire(id);
+    const sandbox = this.#ports.sandboxes.get(id);
+    if (sandbox?.state.phase !== "ready") return sandbox;
+    const stopped: Sandbox = { ...sandbox, state: { phase: "notReady", reason: "Stopped", released: false } };
+    await this.#ports.store.save([this.#ports.sandboxes.updated(stopped)], { essential: true });
+    return stopped;
+  }
+
+  async #remove(id: string): Promise<void> {
+    const { store, sandboxes, containers } = this.#ports;
+    await this.#endings.run(`stop ${id}`, () => this.#stop(id));
+    await containers.removeAll(id);
+    const sandbox = sandboxes.get(id);
+    if (sandbox === undefined) return;
+    await store.save(sandboxes.deleted(sandbox), { essential: true });
+  }
+
+  #find(idOrPrefix: string): string | undefined {
+    return findId("sandbox", idOrPrefix, listedIds(this.#ports.sandboxes.list()));
+  }
+}
+
+function* listedIds(sandboxes: readonly Sandbox[]): Generator<string> {
+  for (const sandbox of sandboxes) if (isListed(sandbox)) yield sandbox.id;
+}
