@@ -8,6 +8,8 @@ import { type CniFiles, registriesConf, writeCni } from "./node-files.ts";
 import { Daemon } from "./process.ts";
 
 const executable = join(import.meta.dirname, "../../bin/nacelle");
+/** Not the machine's own, which a server uses when nothing is said. */
+const compileCache = join(import.meta.dirname, "../../build/compile-cache");
 const startMs = 30_000;
 
 /** What a server under test is started with. */
@@ -119,7 +121,8 @@ async function launch(paths: ServerPaths, options: ServerOptions): Promise<Daemo
     ...options.settings,
   };
   const args = Object.entries(settings).flatMap(([key, value]) => ["--set", `${key}=${value}`]);
-  const daemon = await Daemon.start([executable, "serve", ...args], paths.log, { ...process.env, ...options.env });
+  const env = { ...process.env, NODE_COMPILE_CACHE: compileCache, ...options.env };
+  const daemon = await Daemon.start([executable, "serve", ...args], paths.log, env);
   try {
     await daemon.until(ready(paths.socket, AbortSignal.timeout(startMs)));
   } catch (error) {
