@@ -7,6 +7,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -32,26 +33,13 @@ import {
 } from "./handler.ts";
 import { buildSpec } from "./spec/build.ts";
 import { capabilitiesFromMask } from "./spec/capabilities.ts";
+import { execProcess } from "./spec/exec.ts";
 import type { HostFacts, SpecInput } from "./spec/input.ts";
 import { buildPauseSpec } from "./spec/pause.ts";
 import { sampleConfig, sampleInput, sampleSandbox, sampleSecurity } from "./spec/sample-input.ts";
 import type { OciSpec } from "./spec/types.ts";
 
-const APPLETS = [
-  "sh",
-  "cat",
-  "id",
-  "env",
-  "hostname",
-  "ls",
-  "touch",
-  "grep",
-  "echo",
-  "stat",
-  "unshare",
-  "sleep",
-  "mkdir",
-];
+const APPLETS = "sh cat id env hostname ls touch grep echo stat unshare sleep mkdir readlink".split(" ");
 const CGROUPS = "/sys/fs/cgroup";
 
 /** A root file system with busybox, its libraries and two users. */
@@ -246,7 +234,7 @@ for (const name of ["runc", "crun"]) {
       await once(io.stdout, "data");
       assert.equal(JSON.parse(run(stateArgs(handler, options))).status, "running");
       const processFile = join(base, "process.json");
-      writeFileSync(processFile, JSON.stringify({ ...spec.process, args: ["cat", "/proc/self/status"] }));
+      writeFileSync(processFile, JSON.stringify(execProcess(spec, ["cat", "/proc/self/status"], false)));
       const argv = execArgs(handler, { ...options, processFile, pidFile: join(base, "exec.pid"), detach: false });
       const shown = run(argv);
       assert.match(shown, /^CapBnd:\t00000000a80425fb$/m);
@@ -268,6 +256,49 @@ for (const name of ["runc", "crun"]) {
       assert.match(shown, /^CapBnd:\t0{16}$/m);
       assert.match(shown, /^NSpid:.*\t?1$/m);
       assert.match(shown, /^Seccomp:\t2$/m);
+    });
+
+    test("joins a sandbox's namespaces, the PID namespace of pause among them", async () => {
+      const first = buildPauseSpec({ ...input(""), rootfs: join(base, "rootfs") }).spec;
+      const args = ["/bin/sh", "-c", "echo ready; exec /bin/sleep 1000"];
+      const { id, io } = await create({ ...first, process: { ...first.process, args } });
+      run(startArgs(handler, { id, log: join(base, "log") }));
+      await once(io.stdout, "data");
+      const pid = readFileSync(join(base, id, "pid"), "utf8").trim();
+      const pin = (kind: string) => `/proc/${pid}/ns/${kind}`;
+      const namespaces = { network: pin("net"), ipc: pin("ipc"), uts: pin("uts"), pid: pin("pid") };
+      const kinds = ["net", "ipc", "uts", "pid"];
+      const script = `cat /proc/1/comm; hostname; for k in ${kinds.join(" ")}; do readlink /proc/self/ns/$k; done`;
+      const shown = await output(buildSpec(input(script, {}, { namespaces, hostname: "other" })).spec);
+      const own = kinds.map((kind) => readlinkSync(pin(kind)));
+      assert.deepEqual(shown.trim().split("\n"), ["sleep", "shop-0", ...own]);
+      run(killArgs(handler, { id, log: join(base, "log"), signal: 9 }));
+      await once(io, "close");
+    });
+
+    test("makes the device nodes asked for and mounts read-only below a read-only mount", async () => {
+      mkdirSync(join(base, "tree"), { recursive: true });
+      const { spec } = buildSpec({
+        ...input("stat -c '%t:%T %a %u' /dev/fuse2; cat /dev/fuse2; touch /data/x; grep -c . /dev/kmsg"),
+        devices: [
+          {
+            containerPath: "/dev/fuse2",
+            type: "c",
+            major: 10,
+            minor: 229,
+            mode: 0o640,
+            uid: 7,
+            gid: 8,
+            permissions: "m",
+          },
+        ],
+        mounts: [volume(join(base, "tree"), "/data", "private", true, true)],
+      });
+      const shown = await output(spec);
+      assert.match(shown, /^a:e5 640 7$/m);
+      assert.match(shown, /\/data\/x: Read-only file system/);
+      assert.match(shown, /\/dev\/fuse2.*: Operation not permitted/);
+      assert.match(shown, /kmsg: No such file/);
     });
 
     test("says why when it cannot run", async () => {
@@ -310,12 +341,18 @@ function featuresOf(handler: RuntimeHandler) {
   return status === 0 ? parseFeatures(handler.name, stdout) : UNKNOWN_FEATURES;
 }
 
-function volume(source: string, containerPath: string, propagation: "private" | "hostToContainer", readonly: boolean) {
+function volume(
+  source: string,
+  containerPath: string,
+  propagation: "private" | "hostToContainer",
+  readonly: boolean,
+  recursiveReadOnly = false,
+) {
   const request = {
     containerPath,
     hostPath: source,
     readonly,
-    recursiveReadOnly: false,
+    recursiveReadOnly,
     selinuxRelabel: false,
     propagation,
   };
