@@ -3,21 +3,21 @@ import { once } from "node:events";
 import { describe, it } from "node:test";
 import { status } from "@grpc/grpc-js";
 import { notFound } from "../lib/errors.ts";
-import { answer, connect, FakeNode, failure } from "./server.fixture.ts";
+import { connect, FakeNode, failure } from "./server.fixture.ts";
 
 const request = { containerId: "a".repeat(64) };
 
 describe("a call with one answer", () => {
   it("answers a domain error with its code and text", async () => {
     await using client = await connect(startingWith((id) => Promise.reject(notFound("container", id))));
-    const error = await failure((done) => client.runtime.StartContainer(request, done));
+    const error = await failure(client.ask.StartContainer(request));
     assert.equal(error.code, status.NOT_FOUND);
     assert.match(error.details, /^container "a+" not found$/);
   });
 
   it("answers an error that nobody classified as the Go runtimes do", async () => {
     await using client = await connect(startingWith(() => Promise.reject(new Error("boom"))));
-    assert.equal((await failure((done) => client.runtime.StartContainer(request, done))).code, status.UNKNOWN);
+    assert.equal((await failure(client.ask.StartContainer(request))).code, status.UNKNOWN);
   });
 
   it("answers an error thrown before the first wait", async () => {
@@ -25,7 +25,7 @@ describe("a call with one answer", () => {
       throw new TypeError("a bug");
     };
     await using client = await connect(startingWith(thrower));
-    assert.match((await failure((done) => client.runtime.StartContainer(request, done))).details, /a bug/);
+    assert.match((await failure(client.ask.StartContainer(request))).details, /a bug/);
   });
 
   it("aborts when the client cancels", async () => {
@@ -41,7 +41,7 @@ describe("a call with one answer", () => {
     const handler = abortable();
     await using client = await connect(startingWith(handler.start));
     const deadline = Temporal.Now.instant().epochMilliseconds + 100;
-    const error = await failure((done) => client.runtime.StartContainer(request, { deadline }, done));
+    const error = await failure(client.ask.StartContainer(request, { deadline }));
     assert.equal(error.code, status.DEADLINE_EXCEEDED);
     assert.equal(await handler.aborted, "TimeoutError");
   });
@@ -51,15 +51,15 @@ describe("a call with one answer", () => {
     const { promise: seen, resolve } = Promise.withResolvers<AbortSignal>();
     Object.assign(node.containerPort, { start: async (_id: string, signal: AbortSignal) => resolve(signal) });
     await using client = await connect(node);
-    await answer((done) => client.runtime.StartContainer(request, done));
-    await answer((done) => client.runtime.Version({}, done));
+    await client.ask.StartContainer(request);
+    await client.ask.Version({});
     assert.equal((await seen).aborted, false);
   });
 
   it("tells the observer once, with a name for the call", async () => {
     await using client = await connect(startingWith((id) => Promise.reject(notFound("container", id))));
-    await failure((done) => client.runtime.StartContainer(request, done));
-    await answer((done) => client.runtime.Version({}, done));
+    await failure(client.ask.StartContainer(request));
+    await client.ask.Version({});
     const [first, second] = client.calls;
     assert.deepEqual(
       [first?.method, first?.code, second?.method, second?.code],
@@ -80,7 +80,7 @@ describe("a server that ends", () => {
         return finish.promise;
       }),
     );
-    const call = answer((done) => client.runtime.StartContainer(request, done));
+    const call = client.ask.StartContainer(request);
     await entered.promise;
     const stopped = client.stopServer();
     finish.resolve();
@@ -91,7 +91,7 @@ describe("a server that ends", () => {
   it("cancels the call that outlasts the grace", async () => {
     const handler = abortable();
     await using client = await connect(startingWith(handler.start), 20);
-    const call = failure((done) => client.runtime.StartContainer(request, done));
+    const call = failure(client.ask.StartContainer(request));
     await handler.entered;
     await client.stopServer();
     assert.equal(await handler.aborted, "AbortError");

@@ -12,6 +12,7 @@ import {
   nothing,
   outOfRange,
   pick,
+  type Random,
   relative,
   unknownEnum,
   withNul,

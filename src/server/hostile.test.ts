@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { type Client, type ServiceError, status } from "@grpc/grpc-js";
+import { type Client, status } from "@grpc/grpc-js";
 import { loadServices } from "./descriptor.ts";
 import { hostileRequests } from "./hostile.fixture.ts";
 import { seeded } from "./hostile-values.fixture.ts";
-import { answer, connect, FakeNode, failure } from "./server.fixture.ts";
+import { connect, FakeNode, failure } from "./server.fixture.ts";
 
 const SEED = 20_261_121;
 
@@ -15,17 +15,14 @@ describe("hostile requests", () => {
     const requests = hostileRequests(1_000, SEED);
     assert.ok(requests.length >= 1_000);
     for (const { method, request, code, field } of requests) {
-      const error = await failure(
-        (done) => send(client.runtime, client.image, method, request, done),
-        `${method} with a bad ${field}`,
-      );
+      const error = await failure(send(client.ask, method, request), `${method} with a bad ${field}`);
       const seen = `${method} ${field}: ${status[error.code]} ${error.details.slice(0, 300)}`;
       assert.equal(status[error.code], status[code], seen);
       assert.ok(error.details.includes(field), seen);
       assert.ok(error.details.length < 1_000, "a message is no copy of the request");
     }
     assert.equal(node.sandboxes.size + node.containers.size + node.images.size, 0);
-    await answer((done) => client.runtime.Version({}, done));
+    await client.ask.Version({});
   });
 
   it("answers 1,000 messages of random bytes, whatever they decode to", async () => {
@@ -36,24 +33,23 @@ describe("hostile requests", () => {
       const bytes = Buffer.from(Array.from({ length: random() * 200 }, () => random() * 256));
       await settled(client.runtime, paths[round % paths.length] ?? "", bytes);
     }
-    await answer((done) => client.runtime.Version({}, done));
+    await client.ask.Version({});
   });
 
   it("refuses a message above 16 MiB and goes on", async () => {
     await using client = await connect();
     const config = { annotations: { big: "x".repeat(17 * 1024 * 1024) } };
-    const error = await failure((done) => client.runtime.RunPodSandbox({ config }, done));
+    const error = await failure(client.ask.RunPodSandbox({ config }));
     assert.equal(error.code, status.RESOURCE_EXHAUSTED);
-    await answer((done) => client.runtime.Version({}, done));
+    await client.ask.Version({});
   });
 });
 
-type Done = (error: ServiceError | null, response?: unknown) => void;
-type Methods = Readonly<Record<string, (request: object, done: Done) => unknown>>;
-
-function send(runtime: Client, image: Client, method: string, request: object, done: Done): void {
-  const client = method in runtime ? runtime : image;
-  (client as unknown as Methods)[method]?.call(client, request, done);
+/** The method is known at run time only. */
+function send(ask: object, method: string, request: object): Promise<unknown> {
+  return (
+    (ask as Readonly<Record<string, (request: object) => Promise<unknown>>>)[method]?.(request) ?? Promise.resolve()
+  );
 }
 
 /** Resolves when the server has answered, with whatever. */

@@ -1,13 +1,14 @@
 import { mkdtempDisposable } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { credentials, type ServiceError } from "@grpc/grpc-js";
+import { type CallOptions, type Client, credentials, type ServiceDefinition, type ServiceError } from "@grpc/grpc-js";
+import type { MethodDefinition } from "@grpc/proto-loader";
 import type { Container } from "../container/container.ts";
 import { invalidArgument, notFound } from "../lib/errors.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import { loadCri } from "./descriptor.ts";
-import type { ImageServiceClient } from "./generated/runtime/v1/ImageService.ts";
-import type { RuntimeServiceClient } from "./generated/runtime/v1/RuntimeService.ts";
+import type { ImageServiceClient, ImageServiceDefinition } from "./generated/runtime/v1/ImageService.ts";
+import type { RuntimeServiceClient, RuntimeServiceDefinition } from "./generated/runtime/v1/RuntimeService.ts";
 import type { CallRecord } from "./handler.ts";
 import { imageService } from "./image-service.ts";
 import { listen } from "./listen.ts";
@@ -122,6 +123,7 @@ function one<T>(kind: string, prefix: string, items: ReadonlyMap<string, T>): T 
 export interface Connection extends AsyncDisposable {
   readonly runtime: RuntimeServiceClient;
   readonly image: ImageServiceClient;
+  readonly ask: Asking<RuntimeServiceDefinition> & Asking<ImageServiceDefinition>;
   readonly calls: readonly CallRecord[];
   /** Ends the server alone, as SIGTERM does. */
   stopServer(): Promise<void>;
@@ -145,27 +147,45 @@ export async function connect(node = new FakeNode(), graceMs = 1_000): Promise<C
   const [runtime, image] = [RuntimeService, ImageService].map((Client) =>
     owned.adopt(new Client(`unix://${socket}`, credentials.createInsecure(), options), (client) => client.close()),
   ) as [RuntimeServiceClient, ImageServiceClient];
+  const ask = { ...asking(runtime, RuntimeService.service), ...asking(image, ImageService.service) };
   const kept = owned.move();
   return {
-    ...{ runtime, image, calls },
+    ...{ runtime, image, ask, calls },
     stopServer: () => Promise.resolve(server[Symbol.asyncDispose]()),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
 }
 
-type Done<Response> = (error: ServiceError | null, response?: Response) => void;
+/** Every call with one answer as a function that promises it. */
+type Asking<Definition> = {
+  readonly [Name in keyof Definition as string extends Name
+    ? never
+    : number extends Name
+      ? never
+      : Name]: Definition[Name] extends MethodDefinition<infer Request, infer _, infer __, infer Answer>
+    ? (request: Request, options?: CallOptions) => Promise<Answer>
+    : never;
+};
 
-/** The answer of a call, or its error thrown. */
-export function answer<Response>(call: (done: Done<Response>) => unknown): Promise<Response> {
-  const { promise, resolve, reject } = Promise.withResolvers<Response>();
-  call((error, response) => (error === null && response !== undefined ? resolve(response) : reject(error)));
-  return promise;
+type Method = (request: unknown, options: CallOptions, done: (error: unknown, answer: unknown) => void) => unknown;
+
+function asking<Definition extends ServiceDefinition>(client: Client, definition: Definition): Asking<Definition> {
+  const methods = Object.keys(definition).map((name) => {
+    const method = (client as unknown as Record<string, Method>)[name];
+    const ask = (request: unknown, options: CallOptions = {}) => {
+      const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+      method?.call(client, request, options, (error, answer) => (error === null ? resolve(answer) : reject(error)));
+      return promise;
+    };
+    return [name, ask];
+  });
+  return Object.fromEntries(methods);
 }
 
 /** The error that a call ends with. */
-export async function failure(call: (done: Done<unknown>) => unknown, what = "the call"): Promise<ServiceError> {
+export async function failure(call: Promise<unknown>, what = "the call"): Promise<ServiceError> {
   try {
-    await answer(call);
+    await call;
   } catch (error) {
     return error as ServiceError;
   }
