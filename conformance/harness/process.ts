@@ -46,12 +46,19 @@ export class Daemon implements AsyncDisposable {
     return await this.#exited;
   }
 
-  /** Waits for `ready` and rejects at once, with the end of its output, when the program ends before that. */
-  async until(ready: Promise<void>): Promise<void> {
-    const ended = this.#exited.then(async (how) => {
+  /** Waits at most this long for `ready`; rejects at once, with the end of its output, when the program ends before that. */
+  async until(ready: (signal: AbortSignal) => Promise<void>, limitMs: number): Promise<void> {
+    const waiting = new AbortController();
+    const signal = AbortSignal.any([waiting.signal, AbortSignal.timeout(limitMs)]);
+    const early = async () => {
+      const how = await this.#exited;
       throw new Error(`${this.#name} ended (${how}) before it was ready:\n${await this.tail()}`);
-    });
-    await Promise.race([ready, ended]);
+    };
+    try {
+      await Promise.race([ready(signal), early()]);
+    } finally {
+      waiting.abort();
+    }
   }
 
   /** Sends a signal to it alone. */

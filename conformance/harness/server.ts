@@ -124,7 +124,7 @@ async function launch(paths: ServerPaths, options: ServerOptions): Promise<Daemo
   const env = { ...process.env, NODE_COMPILE_CACHE: compileCache, ...options.env };
   const daemon = await Daemon.start([executable, "serve", ...args], paths.log, env);
   try {
-    await daemon.until(ready(paths.socket, AbortSignal.timeout(startMs)));
+    await daemon.until((signal) => ready(paths.socket, signal), startMs);
   } catch (error) {
     await daemon[Symbol.asyncDispose]();
     throw error;

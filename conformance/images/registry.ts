@@ -24,7 +24,7 @@ export class Registry implements AsyncDisposable {
     const config = join(folder, "config.yml");
     await writeFile(config, configuration(address, join(folder, "storage")));
     const daemon = undo.use(await Daemon.start(["docker-registry", "serve", config], join(folder, "log")));
-    await daemon.until(written(daemon.logFile, `listening on ${address}`, AbortSignal.timeout(20_000)));
+    await daemon.until((signal) => written(daemon.logFile, `listening on ${address}`, signal), 20_000);
     undo.move();
     return new Registry(address, daemon, folder);
   }

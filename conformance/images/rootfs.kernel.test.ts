@@ -90,7 +90,7 @@ for (const [name, reference, args, ready, port] of [
   test(`${name} says what it is and serves a page`, async (t) => {
     const folder = await bundle(t, reference, [...args]);
     await using server = await Daemon.start(["crun", ...crun(folder)], join(folder, "log"));
-    await server.until(written(server.logFile, ready, AbortSignal.timeout(10_000)));
+    await server.until((signal) => written(server.logFile, ready, signal), 10_000);
     const page = await fetchOnce(`http://127.0.0.1:${port}/`);
     assert.equal(page, "<p>it works\n");
   });

@@ -1,0 +1,63 @@
+import { execFile } from "node:child_process";
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Server } from "../harness/server.ts";
+import { tool } from "../harness/tools.ts";
+
+const limitMs = 60_000;
+
+/** How a crictl command ended. */
+export interface Outcome {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** crictl against one server, with the sandbox and container files that its commands read. */
+export class Crictl {
+  readonly #server: Server;
+  readonly #folder: string;
+  #files = 0;
+
+  constructor(server: Server) {
+    this.#server = server;
+    this.#folder = join(server.paths.folder, "crictl");
+  }
+
+  /** Runs a command and answers what it printed, trimmed. Throws with both outputs when it fails. */
+  async run(...args: string[]): Promise<string> {
+    const { code, stdout, stderr } = await this.attempt(...args);
+    if (code === 0) return stdout.trim();
+    throw new Error(`crictl ${args.join(" ")} ended with ${code}\n${stdout}${stderr}\n${await this.#server.logTail()}`);
+  }
+
+  /** Runs a command that may fail. */
+  async attempt(...args: string[]): Promise<Outcome> {
+    const connection = [`--runtime-endpoint=${this.#server.endpoint}`, `--image-endpoint=${this.#server.endpoint}`];
+    return await new Promise((resolve) => {
+      const all = [...connection, "--timeout=30s", ...args];
+      execFile(tool("crictl"), all, { timeout: limitMs, maxBuffer: 1 << 24 }, (error, stdout, stderr) => {
+        resolve({ code: error === null ? 0 : Number(error.code ?? -1), stdout, stderr });
+      });
+    });
+  }
+
+  /** A command with `-o json`. The caller names the part of the answer that it reads. */
+  async json<Answer>(...args: string[]): Promise<Answer> {
+    return JSON.parse(await this.run(...args, "--output=json"));
+  }
+
+  /** Writes a configuration file and answers its path. */
+  async file(config: object): Promise<string> {
+    await mkdir(this.#folder, { recursive: true });
+    this.#files += 1;
+    const path = join(this.#folder, `${this.#files}.json`);
+    await writeFile(path, JSON.stringify(config));
+    return path;
+  }
+
+  /** Where a sandbox of this test has its logs. */
+  logDirectory(sandbox: string): string {
+    return join(this.#folder, "logs", sandbox);
+  }
+}
