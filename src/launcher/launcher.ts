@@ -79,7 +79,7 @@ export class Launcher implements Operations, AsyncDisposable {
   readonly #inFlight = new Set<InFlight>();
   readonly #lost = Promise.withResolvers<string>();
   #hello: HelloReply | undefined;
-  #disposing = false;
+  readonly #disposing = new AbortController();
 
   private constructor(child: ChildProcess, socket: Duplex, onExited: (exited: Exited) => void) {
     this.#child = child;
@@ -193,7 +193,7 @@ export class Launcher implements Operations, AsyncDisposable {
 
   /** Ends all operations and the process; waits at most 5 s for it. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#disposing = true;
+    this.#disposing.abort();
     this.#connection.close("it was closed");
     if (this.#child.pid === undefined || this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const waiting = new AbortController();
@@ -210,7 +210,7 @@ export class Launcher implements Operations, AsyncDisposable {
   }
 
   #closed(reason: string): void {
-    if (this.#disposing) return;
+    if (this.#disposing.signal.aborted) return;
     // It kills its operations and exits when it sees the end; one that hangs must not outlive its loss for long.
     const timer = setTimeout(() => this.#child.kill("SIGKILL"), EXIT_MS).unref();
     this.#child.once("exit", () => clearTimeout(timer));

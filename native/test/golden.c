@@ -1,0 +1,183 @@
+/* Reads every golden frame by its fields, writes it again, and compares; then cuts each short at every byte. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "wire.h"
+
+/* Payloads: 1 u8, 2 u16, 4 u32, i i32, 8 u64, b bytes, s str, l list<str>, C list of containers, c one container, P operations. */
+static const struct {
+	const char *name;
+	const char *fields;
+} shapes[] = {
+	{ "hello", "2281" },		   { "hello.data", "2281" },
+	{ "hello.reply", "248ss8l" },	   { "hello.monitor.reply", "248ss8l" },
+	{ "error.reply", "2i4ss" },	   { "error.runtime.reply", "2i4ss" },
+	{ "run", "ss4sllb" },		   { "run.reply", "1i1bb" },
+	{ "perform", "ss4P" },		   { "perform.reply", "l" },
+	{ "cancel", "8" },		   { "startMonitor", "sss" },
+	{ "startMonitor.reply", "48" },	   { "watch", "s48" },
+	{ "unwatch", "s" },		   { "startUnpack", "s4" },
+	{ "startUnpack.reply", "s4" },	   { "kill", "484" },
+	{ "exited", "s1ii" },		   { "exited.unknown", "s1ii" },
+	{ "snapshot.reply", "C" },	   { "create", "s4slls442s" },
+	{ "create.reply", "48" },	   { "start", "s4ll" },
+	{ "start.reply", "8" },		   { "runtime", "4sll" },
+	{ "runtime.reply", "1i1bb" },	   { "signal", "s4" },
+	{ "exec", "s448llb" },		   { "exec.output", "1b" },
+	{ "exec.reply", "1i8" },	   { "logReopen", "s" },
+	{ "logReopen.reply", "8" },	   { "ackExit", "s" },
+	{ "release", "s" },		   { "exit", "c" },
+	{ "logError", "si" },		   { "logRecovered", "s8" },
+};
+
+static const char *const operations[] = { "",  "s41",	 "s", "s",  "s",  "s4b", "sb", "ss", "sss8ss", "s", "ssssl",
+					  "s", "s", "s", "ss4", "ss4", "s",	 "l",  "l",  "s",      "s" };
+static const char container[] = "s148ii888881";
+
+static void copy_fields(struct reader *r, struct writer *w, const char *fields);
+
+static void copy_list(struct reader *r, struct writer *w)
+{
+	static char *arena[4096];
+	size_t count;
+	char **items = wire_vector(r, arena, sizeof(arena), &count);
+
+	if (!items)
+		return;
+	wire_put_u32(w, (uint32_t)count);
+	for (size_t i = 0; i < count; i++)
+		wire_put_str(w, items[i]);
+}
+
+static void copy_many(struct reader *r, struct writer *w, char kind)
+{
+	uint32_t count = wire_u32(r);
+
+	wire_put_u32(w, count);
+	for (uint32_t i = 0; i < count && !r->bad; i++) {
+		uint16_t number = kind == 'P' ? wire_u16(r) : 0;
+
+		if (kind == 'P')
+			wire_put_u16(w, number);
+		if (number < sizeof(operations) / sizeof(operations[0]))
+			copy_fields(r, w, kind == 'P' ? operations[number] : container);
+	}
+}
+
+static void copy_bytes(struct reader *r, struct writer *w, bool text)
+{
+	struct span span = text ? wire_str(r) : wire_bytes(r);
+
+	wire_put_bytes(w, span.data, span.length);
+}
+
+static void copy_fields(struct reader *r, struct writer *w, const char *fields)
+{
+	for (; *fields && !r->bad; fields++) {
+		switch (*fields) {
+		case '1':
+			wire_put_u8(w, wire_u8(r));
+			break;
+		case '2':
+			wire_put_u16(w, wire_u16(r));
+			break;
+		case '4':
+			wire_put_u32(w, wire_u32(r));
+			break;
+		case 'i':
+			wire_put_i32(w, wire_i32(r));
+			break;
+		case '8':
+			wire_put_u64(w, wire_u64(r));
+			break;
+		case 'l':
+			copy_list(r, w);
+			break;
+		case 'c':
+			copy_fields(r, w, container);
+			break;
+		case 'C':
+		case 'P':
+			copy_many(r, w, *fields);
+			break;
+		default:
+			copy_bytes(r, w, *fields == 's');
+		}
+	}
+}
+
+/* Messages without fields are not in the table. */
+static const char *fields_of(const char *name)
+{
+	for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++)
+		if (strcmp(shapes[i].name, name) == 0)
+			return shapes[i].fields;
+	return "";
+}
+
+static size_t from_hex(const char *hex, uint8_t *bytes, size_t capacity)
+{
+	size_t length = 0;
+	unsigned value;
+
+	for (; length < capacity && sscanf(hex, "%2x", &value) == 1; hex += 2)
+		bytes[length++] = (uint8_t)value;
+	return length;
+}
+
+static bool check(const char *name, const uint8_t *frame, size_t length)
+{
+	static uint8_t copy[8192];
+	struct frame_header header = wire_header(frame);
+	struct reader r = wire_reader(frame + FRAME_HEADER, length - FRAME_HEADER);
+	struct writer w = wire_writer(copy + FRAME_HEADER, sizeof(copy) - FRAME_HEADER);
+
+	if (header.length != length - FRAME_HEADER)
+		return false;
+	wire_put_header(copy, header);
+	copy_fields(&r, &w, fields_of(name));
+	if (r.bad || w.full || r.at != r.end || w.length != header.length || memcmp(copy, frame, length) != 0)
+		return false;
+	for (size_t cut = 0; cut < header.length; cut++) {
+		/* Of exactly this size, so that a sanitizer sees the first byte read beyond it. */
+		uint8_t *part = malloc(cut + 1);
+
+		if (!part)
+			return false;
+		memcpy(part, frame + FRAME_HEADER, cut);
+		r = wire_reader(part, cut);
+		w = wire_writer(copy, sizeof(copy));
+		copy_fields(&r, &w, fields_of(name));
+		free(part);
+		if (!r.bad)
+			return false;
+	}
+	return true;
+}
+
+int main(int argc, char **argv)
+{
+	static char line[16384];
+	static uint8_t frame[8192];
+	FILE *file = argc == 2 ? fopen(argv[1], "re") : NULL;
+	size_t checked = 0;
+	size_t wrong = 0;
+
+	while (file && fgets(line, sizeof(line), file)) {
+		char *blank = strchr(line, ' ');
+		size_t length;
+
+		if (line[0] == '#' || !blank)
+			continue;
+		*blank = 0;
+		length = from_hex(blank + 1, frame, sizeof(frame));
+		checked++;
+		if (length >= FRAME_HEADER && check(line, frame, length))
+			continue;
+		(void)fprintf(stderr, "golden: %s differs\n", line);
+		wrong++;
+	}
+	(void)printf("golden: %zu frames, %zu differ\n", checked, wrong);
+	return checked < 48 || wrong > 0;
+}

@@ -1,0 +1,172 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import type { Operation } from "../../src/launcher/operations.ts";
+import {
+  decodeError,
+  decodeExited,
+  decodeHelloReply,
+  decodeProcess,
+  decodeResults,
+  decodeRunReply,
+  decodeUnpack,
+  encodeCancel,
+  encodeHello,
+  encodeKill,
+  encodePerform,
+  encodeRun,
+  encodeStartMonitor,
+  encodeStartUnpack,
+  encodeUnwatch,
+  encodeWatch,
+  message,
+} from "../../src/launcher/protocol.ts";
+import { encodeFrame, type Frame, FrameReader, REPLY } from "../../src/lib/wire.ts";
+
+const golden = new Map(
+  readFileSync(join(import.meta.dirname, "golden.txt"), "utf8")
+    .split("\n")
+    .filter((line) => line !== "" && !line.startsWith("#"))
+    .map((line) => line.split(" "))
+    .map(([name = "", hex = ""]) => [name, Buffer.from(hex, "hex")]),
+);
+
+function bytes(name: string): Buffer {
+  const found = golden.get(name);
+  assert.ok(found !== undefined, `golden.txt has no ${name}`);
+  return found;
+}
+
+function frame(name: string): Frame {
+  const [read, ...rest] = new FrameReader().push(bytes(name));
+  assert.ok(read !== undefined && rest.length === 0);
+  return read;
+}
+
+const head = { owner: "sb1", what: "mount of the root file system", deadlineMs: 10_000 };
+
+const operations: readonly Operation[] = [
+  { op: "mkdir", path: "/a/b", mode: 0o755, parents: true },
+  { op: "rmdir", path: "/a" },
+  { op: "unlink", path: "/f" },
+  { op: "rmtree", path: "/t" },
+  { op: "writeFile", path: "/w", mode: 0o644, data: Buffer.from("data") },
+  { op: "writeKernelFile", path: "/sys/x", data: Buffer.from("1") },
+  { op: "rename", from: "/from", to: "/to" },
+  {
+    op: "mount",
+    source: "overlay",
+    target: "/m",
+    type: "overlay",
+    flags: 0x200000,
+    data: "lowerdir=a:b",
+    chdir: "/layers",
+  },
+  { op: "unmount", target: "/m" },
+  {
+    op: "namespaces",
+    net: "/ns/net",
+    ipc: "/ns/ipc",
+    uts: "/ns/uts",
+    hostname: "host",
+    sysctls: [["net/ipv4/ip_forward", "1"]],
+  },
+  { op: "unpin", path: "/ns/net" },
+  { op: "stat", path: "/s" },
+  { op: "realpath", path: "/r" },
+  { op: "readInRoot", root: "/root", path: "etc/passwd", max: 131_072 },
+  { op: "mkdirInRoot", root: "/root", path: "var/run", mode: 0o700 },
+  { op: "syncfs", path: "/sync" },
+  { op: "killCgroup", paths: ["/cg/1", "/cg/2"] },
+  { op: "removeCgroup", paths: ["/cg/1"] },
+  { op: "statfs", path: "/fs" },
+  { op: "diskUsage", path: "/du" },
+];
+
+const MAX = 2n ** 64n - 1n;
+
+const requests: Readonly<Record<string, readonly [number, Buffer]>> = {
+  hello: [message.hello, encodeHello(7n)],
+  run: [
+    message.run,
+    encodeRun({
+      ...head,
+      argv: ["/bin/cat", "-n"],
+      env: { PATH: "/bin", A: "b=c" },
+      stdin: Buffer.from("{}\n"),
+    }),
+  ],
+  perform: [message.perform, encodePerform(operations, head)],
+  cancel: [message.cancel, encodeCancel(1009n)],
+  startMonitor: [message.startMonitor, encodeStartMonitor("sb1", "/run/n/m/sb1.sock", "/run/n/s/sb1")],
+  watch: [message.watch, encodeWatch("c/ctr1", { pid: 99, startTime: MAX })],
+  unwatch: [message.unwatch, encodeUnwatch("c/ctr1")],
+  startUnpack: [message.startUnpack, encodeStartUnpack("/var/l/1", 30_000)],
+  kill: [message.kill, encodeKill({ pid: 99, startTime: 5n }, 15)],
+};
+
+const replies: Readonly<Record<string, readonly [number, (payload: Buffer) => unknown, unknown]>> = {
+  "hello.reply": [
+    message.hello,
+    decodeHelloReply,
+    {
+      version: 1,
+      pid: 4242,
+      startTime: 123_456_789n,
+      build: "0.1.0",
+      sandboxId: "",
+      epoch: 7n,
+      stuck: ["sb1", "images"],
+    },
+  ],
+  "error.reply": [message.perform, decodeError, { code: 3, errno: 16, index: 2, what: "mount", path: "/a/é" }],
+  "run.reply": [
+    message.run,
+    decodeRunReply,
+    { outcome: "signaled", status: 9, truncated: true, stdout: Buffer.from("out"), stderr: Buffer.from([0, 0xff]) },
+  ],
+  "perform.reply": [message.perform, decodeResults, [Buffer.alloc(0), Buffer.from("d 493 0 0 0 4096")]],
+  "startMonitor.reply": [message.startMonitor, decodeProcess, { pid: 4243, startTime: 123_456_790n }],
+  "startUnpack.reply": [message.startUnpack, decodeUnpack, { socketPath: "/run/n/u/5", pid: 4244 }],
+};
+
+describe("the launcher's messages", () => {
+  for (const [name, [type, payload]] of Object.entries(requests)) {
+    it(`${name} is written as the golden bytes say`, () => {
+      const { seq } = frame(name);
+      assert.equal(encodeFrame(type, seq, payload).toString("hex"), bytes(name).toString("hex"));
+    });
+  }
+
+  for (const [name, [type, decode, value]] of Object.entries(replies)) {
+    it(`${name} is read as the golden bytes say`, () => {
+      const { payload, isError, ...header } = frame(name);
+      assert.equal(header.type, type | REPLY);
+      assert.equal(isError, name.startsWith("error"));
+      assert.deepEqual(decode(payload), value);
+    });
+
+    it(`${name} is refused when it is cut short, and read when it grew`, () => {
+      const { payload } = frame(name);
+      for (let end = 0; end < payload.length; end++) assert.throws(() => decode(payload.subarray(0, end)));
+      assert.deepEqual(decode(Buffer.concat([payload, Buffer.from("more")])), value);
+    });
+  }
+
+  it("exited is read with and without a status", () => {
+    assert.deepEqual(decodeExited(frame("exited").payload), { key: "c/ctr1", ending: { siCode: 2, siStatus: 9 } });
+    assert.deepEqual(decodeExited(frame("exited.unknown").payload), { key: "m/sb1", ending: undefined });
+    assert.equal(frame("exited").type, message.exited);
+  });
+
+  it("frames are found in a stream cut anywhere", () => {
+    const stream = Buffer.concat([...golden.values()]);
+    for (const size of [1, 7, 16, 1000]) {
+      const reader = new FrameReader();
+      const seen: Frame[] = [];
+      for (let at = 0; at < stream.length; at += size) seen.push(...reader.push(stream.subarray(at, at + size)));
+      assert.equal(seen.length, golden.size);
+    }
+  });
+});

@@ -1,0 +1,79 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { messageOf } from "../lib/errors.ts";
+import { Launcher, type LauncherOptions, type OperationInFlight } from "./launcher.ts";
+import type { Operation, OperationOptions, Operations, RunRequest, RunResult } from "./operations.ts";
+
+export interface SupervisorOptions extends LauncherOptions {
+  /** A new launcher works: it watches nothing yet. */
+  readonly onRestarted: () => void;
+  /** The launcher died; what it did is rejected with `unavailable`, what comes waits for the new one. */
+  readonly onLost: (reason: string) => void;
+}
+
+const FIRST_PAUSE_MS = 50;
+const LAST_PAUSE_MS = 5_000;
+
+/** The launcher, whichever process it is at the moment: one that dies is replaced, after it and its operations are gone. */
+export class LauncherSupervisor implements Operations, AsyncDisposable {
+  readonly #options: SupervisorOptions;
+  readonly #closing = new AbortController();
+  #current: Promise<Launcher>;
+
+  private constructor(options: SupervisorOptions, first: Launcher) {
+    this.#options = options;
+    this.#current = Promise.resolve(first);
+    this.#supervise(first);
+  }
+
+  /** Rejects as `Launcher.start` does: the first one must work. */
+  static async start(options: SupervisorOptions): Promise<LauncherSupervisor> {
+    return new LauncherSupervisor(options, await Launcher.start(options));
+  }
+
+  async run(request: RunRequest, signal?: AbortSignal): Promise<RunResult> {
+    return (await this.#current).run(request, signal);
+  }
+
+  async perform(operations: readonly Operation[], options: OperationOptions): Promise<readonly Buffer[]> {
+    return (await this.#current).perform(operations, options);
+  }
+
+  /** The one that works now, or will. */
+  get current(): Promise<Launcher> {
+    return this.#current;
+  }
+
+  async snapshot(): Promise<readonly OperationInFlight[]> {
+    return (await this.#current).snapshot();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort();
+    await (await this.#current.catch(() => undefined))?.[Symbol.asyncDispose]();
+  }
+
+  #supervise(launcher: Launcher): void {
+    void launcher.lost.then((reason) => {
+      if (this.#closing.signal.aborted) return;
+      this.#options.onLost(reason);
+      this.#current = this.#restart(launcher);
+      // Who waits for it is told; with nobody waiting there is nobody to tell.
+      this.#current.catch(() => undefined);
+    });
+  }
+
+  async #restart(dead: Launcher): Promise<Launcher> {
+    await dead[Symbol.asyncDispose]();
+    for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(LAST_PAUSE_MS, pauseMs * 2)) {
+      try {
+        const launcher = await Launcher.start(this.#options);
+        this.#supervise(launcher);
+        this.#options.onRestarted();
+        return launcher;
+      } catch (error) {
+        this.#options.log(`cannot be started: ${messageOf(error)}`);
+        await delay(pauseMs, undefined, { signal: this.#closing.signal });
+      }
+    }
+  }
+}
