@@ -102,7 +102,8 @@ export class FakeNode {
   #ids = 0;
 
   setState(id: string, state: Container["state"]): void {
-    this.containers.set(id, { ...one("container", id, this.containers), state });
+    const container = one("container", id, this.containers);
+    this.containers.set(container.id, { ...container, state });
   }
 
   /** Ids that begin differently, so that their first digits are unique prefixes. */
