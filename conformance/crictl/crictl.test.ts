@@ -65,7 +65,7 @@ for (const runtime of ["runc", "crun"] as const) {
     });
 
     test("a pod runs from the first command to the last", async () => {
-      const sandboxFile = await crictl.file(sandboxConfig(crictl, "whole"));
+      const sandboxFile = await crictl.file(await sandboxConfig(crictl, "whole"));
       const sandbox = await crictl.run("runp", sandboxFile);
       assert.match(sandbox, /^[0-9a-f]{64}$/);
       const pods = await crictl.json<{ items: { id: string; state: string }[] }>("pods");
@@ -108,7 +108,7 @@ for (const runtime of ["runc", "crun"] as const) {
 
     test("a pod serves a page at its own address", async () => {
       await crictl.run("pull", nginx);
-      const sandboxFile = await crictl.file(sandboxConfig(crictl, "web"));
+      const sandboxFile = await crictl.file(await sandboxConfig(crictl, "web"));
       const sandbox = await crictl.run("runp", sandboxFile);
       const config = { metadata: { name: "web" }, image: { image: nginx }, log_path: "web.log", linux: {} };
       const container = await crictl.run("create", sandbox, await crictl.file(config), sandboxFile);
@@ -120,7 +120,7 @@ for (const runtime of ["runc", "crun"] as const) {
     });
 
     test("pods outlive a server that is killed", async () => {
-      const sandboxFile = await crictl.file(sandboxConfig(crictl, "killed"));
+      const sandboxFile = await crictl.file(await sandboxConfig(crictl, "killed"));
       const sandbox = await crictl.run("runp", sandboxFile);
       const container = await crictl.run(
         "create",
@@ -150,11 +150,11 @@ for (const runtime of ["runc", "crun"] as const) {
   });
 }
 
-function sandboxConfig(crictl: Crictl, name: string): object {
+async function sandboxConfig(crictl: Crictl, name: string): Promise<object> {
   return {
     metadata: { name, namespace: "conformance", uid: `uid-${name}`, attempt: 0 },
     hostname: name,
-    log_directory: crictl.logDirectory(name),
+    log_directory: await crictl.logDirectory(name),
     dns_config: { servers: ["10.10.10.10"], searches: ["example.org"] },
     linux: { cgroup_parent: "/nacelle-conformance" },
   };

@@ -42,9 +42,9 @@ export class Crictl {
     });
   }
 
-  /** A command with `-o json`. The caller names the part of the answer that it reads. */
-  async json<Answer>(...args: string[]): Promise<Answer> {
-    return JSON.parse(await this.run(...args, "--output=json"));
+  /** A command with JSON output. The caller names the part of the answer that it reads. */
+  async json<Answer>(command: string, ...args: string[]): Promise<Answer> {
+    return JSON.parse(await this.run(command, "--output=json", ...args));
   }
 
   /** Writes a configuration file and answers its path. */
@@ -56,8 +56,10 @@ export class Crictl {
     return path;
   }
 
-  /** Where a sandbox of this test has its logs. */
-  logDirectory(sandbox: string): string {
-    return join(this.#folder, "logs", sandbox);
+  /** The log folder of a sandbox, made as a kubelet makes it before it calls. */
+  async logDirectory(sandbox: string): Promise<string> {
+    const path = join(this.#folder, "logs", sandbox);
+    await mkdir(path, { recursive: true });
+    return path;
   }
 }

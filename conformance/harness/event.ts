@@ -14,8 +14,8 @@ export async function written(path: string, text: string, signal: AbortSignal): 
 
 async function changedUntil(watched: string, isTrue: () => Promise<boolean>, signal: AbortSignal): Promise<void> {
   const enough = new AbortController();
-  const options = { signal: AbortSignal.any([signal, enough.signal]), maxQueue: 1, overflow: "ignore" } as const;
-  const changes = watch(watched, options)[Symbol.asyncIterator]();
+  const either = AbortSignal.any([signal, enough.signal]);
+  const changes = watch(watched, { signal: either })[Symbol.asyncIterator]();
   // Watched, by the first next(), before it is looked at: a change between the two is not missed.
   let change = changes.next();
   try {

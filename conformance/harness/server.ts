@@ -1,12 +1,15 @@
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { execFile } from "node:child_process";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { Client, credentials } from "@grpc/grpc-js";
 import { appeared } from "./event.ts";
 import { requireIsolation } from "./isolation.ts";
 import { type CniFiles, registriesConf, writeCni } from "./node-files.ts";
 import { Daemon } from "./process.ts";
 
+const run = promisify(execFile);
 const executable = join(import.meta.dirname, "../../bin/nacelle");
 /** Not the machine's own, which a server uses when nothing is said. */
 const compileCache = join(import.meta.dirname, "../../build/compile-cache");
@@ -50,7 +53,7 @@ export class Server implements AsyncDisposable {
     await requireIsolation();
     await using undo = new AsyncDisposableStack();
     const folder = await mkdtemp(join(tmpdir(), "n-"));
-    undo.defer(() => rm(folder, { recursive: true, force: true }));
+    undo.defer(() => removeTree(folder));
     const paths = await prepare(folder, options);
     const daemon = await launch(paths, options);
     undo.move();
@@ -90,8 +93,18 @@ export class Server implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#daemon[Symbol.asyncDispose]();
-    await rm(this.paths.folder, { recursive: true, force: true });
+    await removeTree(this.paths.folder);
   }
+}
+
+/** Deletes a folder without following what a failed test left mounted in it. */
+async function removeTree(folder: string): Promise<void> {
+  const table = await readFile("/proc/self/mountinfo", "utf8");
+  const points = table.split("\n").map((line) => line.split(" ")[4] ?? "");
+  for (const point of points.filter((path) => path.startsWith(`${folder}/`)).reverse()) {
+    await run("umount", ["--lazy", point]);
+  }
+  await rm(folder, { recursive: true, force: true });
 }
 
 async function prepare(folder: string, options: ServerOptions): Promise<ServerPaths> {
