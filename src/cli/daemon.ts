@@ -1,43 +1,24 @@
 import { hostname } from "node:os";
-import { ConfigWatch } from "../cni/config-watch.ts";
+import { ConfigWatch, type ConfigWatchOptions } from "../cni/config-watch.ts";
 import { DebtPayer } from "../cni/debts.ts";
 import { admitNetwork } from "../cni/network-upkeep.ts";
-import type { Config } from "../config/schema.ts";
-import { ContainerService } from "../container/container-service.ts";
+import { ContainerService, type ContainerServicePorts } from "../container/container-service.ts";
 import { ContainerStore } from "../container/container-store.ts";
 import { monitorLost } from "../container/lost-monitor.ts";
 import { recover } from "../container/recover.ts";
-import type { ImageService } from "../image/image-service.ts";
-import type { LauncherSupervisor } from "../launcher/launcher-supervisor.ts";
 import { messageOf } from "../lib/errors.ts";
-import type { Log } from "../lib/log.ts";
 import { Retries } from "../lib/retries.ts";
+import type { MonitoredContainer } from "../monitor/protocol.ts";
 import { sandboxSysctls } from "../oci/spec/sysctls.ts";
-import type { Handlers } from "../sandbox/handlers.ts";
 import { Monitors } from "../sandbox/monitors.ts";
 import { containerNamespaces } from "../sandbox/namespaces.ts";
-import type { Paths } from "../sandbox/paths.ts";
 import { Pause } from "../sandbox/pause.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import { SandboxNetwork } from "../sandbox/sandbox-network.ts";
-import { SandboxService } from "../sandbox/sandbox-service.ts";
+import { SandboxService, type SandboxServicePorts } from "../sandbox/sandbox-service.ts";
 import { SandboxStore } from "../sandbox/sandbox-store.ts";
-import type { Store } from "../state/store.ts";
-import type { Cgroups } from "./cgroups.ts";
-import type { Host } from "./host.ts";
+import type { DaemonParts } from "./daemon-parts.ts";
 import { pauseSpec } from "./pause-spec.ts";
-
-export interface DaemonParts {
-  readonly config: Config;
-  readonly log: Log;
-  readonly store: Store;
-  readonly launcher: LauncherSupervisor;
-  readonly paths: Paths;
-  readonly host: Host;
-  readonly cgroups: Cgroups;
-  readonly handlers: Handlers;
-  readonly images: ImageService;
-}
 
 /** The domain, wired: every upward call of a lower folder is filled in here. */
 export interface Daemon extends AsyncDisposable {
@@ -87,80 +68,131 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
 
 type Stores = { readonly sandboxes: SandboxStore; readonly containers: ContainerStore };
 
+type Fields = Readonly<Record<string, string>>;
+
+const now = () => Temporal.Now.instant();
+
+/** The services know each other only by ports; each is asked after all exist, so that their order here is free. */
 function wire(parts: DaemonParts, stores: Stores, network: SandboxNetwork, discards: Retries) {
-  const { config, log, store, launcher, paths, host, cgroups, handlers, images } = parts;
-  const now = () => Temporal.Now.instant();
-  const warn = (message: string, fields: Readonly<Record<string, string>>) => log.warn(message, fields);
-  const monitors: Monitors = new Monitors({
-    launcher: launcher.monitors,
-    paths,
-    epoch: BigInt(store.epoch),
-    onExit: (sandboxId, exit) => {
-      if (exit.id === sandboxId) void sandboxService.lost(sandboxId, "PauseExited");
-      else containerService.ended(exit.id, exit);
-    },
-    onLost: (sandboxId) => {
-      monitorLost({ monitors, ...stores, sandboxService, containerService, now }, sandboxId).catch((error: unknown) =>
-        log.error("containers of a lost monitor may be left", { sandbox: sandboxId, error: messageOf(error) }),
+  const { log } = parts;
+  const monitors: Monitors = wireMonitors(parts, {
+    ended: (exit) => containerService.ended(exit.id, exit),
+    sandboxLost: (id) => sandboxService.lost(id, "PauseExited"),
+    monitorLost: (id) => {
+      monitorLost({ monitors, ...stores, sandboxService, containerService, now }, id).catch((error: unknown) =>
+        log.error("containers of a lost monitor may be left", { sandbox: id, error: messageOf(error) }),
       );
     },
-    log: warn,
   });
-  launcher.onExited = (key, ending) => monitors.ended(key, ending);
-  launcher.onRestarted = () => monitors.watchAgain();
-  const policy = {
-    unprivilegedPorts: config.workload.unprivilegedPortStart === 0,
-    pingGroupRange: config.workload.pingGroupRange,
-  };
-  const sysctls = (sandbox: Sandbox) => sandboxSysctls(sandbox.config, policy);
-  const pause = new Pause({ operations: launcher, monitors, handlers, paths, spec: pauseSpec(parts, sysctls) });
-  const cgroupDirs = (sandbox: Sandbox, id: string) => cgroups.directories(sandbox, id);
-  const shared = { store, operations: launcher, paths, handlers, monitors, discards, now };
-  const sandboxService: SandboxService = new SandboxService({
-    ...shared,
+  const sandboxService: SandboxService = wireSandboxes(parts, {
     sandboxes: stores.sandboxes,
+    monitors,
     network,
-    pause,
-    cgroups,
-    sysctls,
+    discards,
     containers: {
       abortCreations: (id) => containerService.abortCreations(id),
       killAll: (id) => containerService.killAll(id),
       removeAll: (id) => containerService.removeAll(id),
     },
-    validate: (asked) => {
-      sandboxSysctls(asked, policy);
-      cgroups.check(asked);
-    },
-    hostResolvConf: () => host.resolvConf,
   });
-  const containerService: ContainerService = new ContainerService({
-    ...shared,
+  const containerService: ContainerService = wireContainers(parts, {
     containers: stores.containers,
-    images,
-    snapshots: images.snapshots,
+    monitors,
+    discards,
     sandboxes: { get: (id) => sandboxService.get(id), byId: (id) => sandboxService.byId(id) },
-    cgroupDirs,
-    cgroupsPath: (sandbox, id) => cgroups.specPath(sandbox, id),
-    host: host.facts,
-    hostname: hostname(),
-    policy: host.policy,
-    sysctls,
-    namespaces: (sandbox, asked) => containerNamespaces(paths, sandbox, asked, (id) => monitors.processOf(id).pid),
-    notice: host.notice,
-    log: warn,
   });
   return { monitors, sandboxService, containerService };
 }
 
+interface MonitorEvents {
+  readonly ended: (exit: MonitoredContainer) => void;
+  readonly sandboxLost: (sandboxId: string) => Promise<void>;
+  readonly monitorLost: (sandboxId: string) => void;
+}
+
+function wireMonitors(
+  { store, paths, log, launcherEvents, monitorLauncher }: DaemonParts,
+  events: MonitorEvents,
+): Monitors {
+  const monitors = new Monitors({
+    launcher: monitorLauncher,
+    paths,
+    epoch: BigInt(store.epoch),
+    // The pause process goes by the sandbox's own id.
+    onExit: (sandboxId, exit) => (exit.id === sandboxId ? void events.sandboxLost(sandboxId) : events.ended(exit)),
+    onLost: events.monitorLost,
+    log: (message: string, fields: Fields) => log.warn(message, fields),
+  });
+  launcherEvents.onExited = (key, ending) => monitors.ended(key, ending);
+  launcherEvents.onRestarted = () => monitors.watchAgain();
+  return monitors;
+}
+
+type SandboxParts = Pick<SandboxServicePorts, "sandboxes" | "network" | "discards" | "containers"> & {
+  readonly monitors: Monitors;
+};
+
+function wireSandboxes(parts: DaemonParts, sandboxParts: SandboxParts): SandboxService {
+  const { store, launcher, paths, host, cgroups, handlers, config } = parts;
+  const sysctls = sysctlsOf(config);
+  const { monitors } = sandboxParts;
+  const pause = new Pause({ operations: launcher, monitors, handlers, paths, spec: pauseSpec(parts, sysctls) });
+  return new SandboxService({
+    ...sandboxParts,
+    store,
+    operations: launcher,
+    paths,
+    handlers,
+    now,
+    pause,
+    cgroups,
+    sysctls,
+    validate: (asked) => {
+      sysctls({ config: asked });
+      cgroups.check(asked);
+    },
+    hostResolvConf: () => host.resolvConf,
+  });
+}
+
+type ContainerParts = Pick<ContainerServicePorts, "containers" | "monitors" | "discards" | "sandboxes">;
+
+function wireContainers(parts: DaemonParts, containerParts: ContainerParts): ContainerService {
+  const { store, launcher, paths, host, cgroups, handlers, images, snapshots, config, log } = parts;
+  const { monitors } = containerParts;
+  return new ContainerService({
+    ...containerParts,
+    store,
+    operations: launcher,
+    paths,
+    handlers,
+    now,
+    images,
+    snapshots,
+    cgroupDirs: (sandbox, id) => cgroups.directories(sandbox, id),
+    cgroupsPath: (sandbox, id) => cgroups.specPath(sandbox, id),
+    host: host.facts,
+    hostname: hostname(),
+    policy: host.policy,
+    sysctls: sysctlsOf(config),
+    namespaces: (sandbox, asked) => containerNamespaces(paths, sandbox, asked, (id) => monitors.processOf(id).pid),
+    notice: host.notice,
+    log: (message: string, fields: Fields) => log.warn(message, fields),
+  });
+}
+
+function sysctlsOf({ workload }: DaemonParts["config"]) {
+  const policy = { unprivilegedPorts: workload.unprivilegedPortStart === 0, pingGroupRange: workload.pingGroupRange };
+  return ({ config }: Pick<Sandbox, "config">) => sandboxSysctls(config, policy);
+}
+
 async function watchNetwork({ config, launcher, log }: DaemonParts): Promise<ConfigWatch> {
   const { confDir, binDirs } = config.cni;
-  const network: ConfigWatch = await ConfigWatch.open({
-    confDir,
-    binDirs,
-    admit: (asked, signal) => admitNetwork(launcher, asked, 10_000, signal),
-    onChange: () => log.info("network", { ...network?.status() }),
-  });
+  let network: ConfigWatch | undefined;
+  const tell = () => log.info("network", { ...network?.status() });
+  const admit: ConfigWatchOptions["admit"] = (asked, signal) => admitNetwork(launcher, asked, 10_000, signal);
+  network = await ConfigWatch.open({ confDir, binDirs, admit, onChange: tell });
+  tell();
   return network;
 }
 

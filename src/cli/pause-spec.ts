@@ -5,9 +5,9 @@ import type { OciSpec } from "../oci/spec/types.ts";
 import { pauseNamespaces } from "../sandbox/namespaces.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import { sandboxHostname } from "../sandbox/sandbox-files.ts";
-import type { DaemonParts } from "./daemon.ts";
+import type { DaemonParts } from "./daemon-parts.ts";
 
-type Sysctls = (sandbox: Sandbox) => readonly (readonly [string, string])[];
+type Sysctls = (sandbox: Pick<Sandbox, "config">) => readonly (readonly [string, string])[];
 
 /** The spec of a sandbox's pause process on this host. */
 export function pauseSpec(

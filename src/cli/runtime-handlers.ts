@@ -63,7 +63,7 @@ async function askFeatures(handler: RuntimeHandler, operations: Operations): Pro
 
 /** The absolute path of an executable given by path or by name; `undefined` when there is none. */
 export async function findExecutable(name: string): Promise<string | undefined> {
-  const dirs = (process.env["PATH"] ?? "").split(delimiter).filter(isAbsolute);
+  const dirs = (process.env.PATH ?? "").split(delimiter).filter(isAbsolute);
   const candidates = name.includes("/")
     ? [name]
     : [...dirs, "/usr/local/sbin", "/usr/sbin", "/sbin"].map((dir) => join(dir, name));

@@ -17,6 +17,7 @@ import type { ContainerService } from "./container-service.ts";
 import type { ContainerStore } from "./container-store.ts";
 import { endedUnseen } from "./ending.ts";
 import { monitorLost } from "./lost-monitor.ts";
+import { forget } from "./release-container.ts";
 
 export interface RecoverPorts {
   readonly store: Store;
@@ -153,8 +154,7 @@ async function endUnknown(
   for (const { id } of strangers) {
     log("ending a container that has no row", { sandbox: sandbox.id, container: id });
     if (entry !== undefined) await deleteProcess(operations, entry.handler, id);
-    await monitor.ackExit(id);
-    await monitor.release(id);
+    await forget(monitor, id);
   }
 }
 

@@ -1,4 +1,6 @@
 import type { Operation, Operations } from "../launcher/operations.ts";
+import type { Monitor } from "../monitor/monitor.ts";
+import { MonitorError } from "../monitor/monitor-error.ts";
 import type { Handlers } from "../sandbox/handlers.ts";
 import type { Monitors } from "../sandbox/monitors.ts";
 import type { Paths } from "../sandbox/paths.ts";
@@ -38,8 +40,17 @@ export async function releaseContainer(ports: ReleasePorts, { id, sandboxId }: C
     { owner: id, what: "freeing the container's files", deadlineMs: 60_000 },
   );
   const monitor = monitors.find(sandboxId);
-  await monitor?.ackExit(id);
-  await monitor?.release(id);
+  if (monitor !== undefined) await forget(monitor, id);
   monitors.unwatch(id);
   images.release(id);
+}
+
+/** The monitor need not remember it any more. It never knew it: nothing to do. */
+export async function forget(monitor: Monitor, id: string): Promise<void> {
+  try {
+    await monitor.ackExit(id);
+    await monitor.release(id);
+  } catch (error) {
+    if (!(error instanceof MonitorError) || error.monitorCode !== "NO_SUCH") throw error;
+  }
 }

@@ -34,7 +34,8 @@ export function containerNamespaces(
   const choices = {
     container: () => "new",
     node: () => "host",
-    pod: () => pid(sandbox.id),
+    // A sandbox without a shared PID namespace has none to join: its containers have their own.
+    pod: () => (sandbox.config.namespaces.pid === "pod" ? pid(sandbox.id) : "new"),
     target: () => pid(namespaces.targetId),
   };
   return {
