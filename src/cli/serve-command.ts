@@ -68,6 +68,7 @@ async function serve(config: Config, log: Log, signal: AbortSignal): Promise<voi
     ...{ paths, host, cgroups, handlers, images: images.containers, snapshots: images.snapshots },
   };
   const daemon = owned.use(await startDaemon(parts));
+  await images.service.recovered();
   owned.use(keepHouse(store, log));
   owned.use(await serveCri(parts, daemon, images));
   log.info("ready", { listen: config.listen, version: nacelleVersion });
