@@ -77,7 +77,7 @@ static int write_sysctl(struct performance *p, const struct step *step, const ch
 
 	if (strncmp(name, root, strlen(root)) == 0)
 		name += strlen(root);
-	if (dir < 0 || !is_ours(step, name)) {
+	if (dir < 0 || strstr(name, "/..") || !is_ours(step, name)) { /* net/../kernel would be beneath, and not ours */
 		errno = dir < 0 ? errno : EPERM;
 		return step_failed(p, "sysctl", name);
 	}
