@@ -8,5 +8,5 @@ export interface Unpacker {
    * accepts one connection, within 10 s. The process ends when that connection does, or when it hears nothing for
    * `silenceMs`.
    */
-  start(dir: string, silenceMs: number): Promise<{ readonly socketPath: string }>;
+  startUnpack(dir: string, silenceMs: number): Promise<{ readonly socketPath: string }>;
 }

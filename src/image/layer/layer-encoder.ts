@@ -28,9 +28,9 @@ export class LayerEncoder {
   readonly #maxEntries: number;
   /** Times of directories: making something inside one changes its time. */
   readonly #times = new Map<string, TarEntry>();
-  #xattrs: TarEntry["xattrs"] = new Map();
+  /** The file or directory that data and attributes belong to. */
+  #open: TarEntry | undefined;
   #entries = 0;
-  #isWriting = false;
 
   constructor(frames: FrameEncoder, maxEntries: number) {
     this.#frames = frames;
@@ -40,7 +40,7 @@ export class LayerEncoder {
 
   take(event: TarEvent): void {
     if (event.type === "entry") this.#entry(event.entry);
-    else if (this.#isWriting) this.#frames.data(event.offset, event.bytes);
+    else if (this.#open?.kind === "file") this.#frames.data(event.offset, event.bytes);
   }
 
   /** The archive is complete. */
@@ -83,7 +83,6 @@ export class LayerEncoder {
         break;
       case "file":
         this.#frames.file(path, entry, entry.size);
-        this.#isWriting = true;
         break;
       case "symlink":
         if (entry.target === "" || entry.target.length > maxPathBytes || entry.target.includes("\0")) {
@@ -97,7 +96,7 @@ export class LayerEncoder {
       default:
         this.#frames.node(path, entry, entry.kind, entry.deviceMajor, entry.deviceMinor);
     }
-    if (entry.kind === "directory" || entry.kind === "file") this.#xattrs = entry.xattrs;
+    if (entry.kind === "directory" || entry.kind === "file") this.#open = entry;
   }
 
   #hardlink(path: string, entry: TarEntry): void {
@@ -108,11 +107,11 @@ export class LayerEncoder {
 
   /** Attributes come after the data: writing would take a capability away again. */
   #close(): void {
-    for (const [name, value] of this.#xattrs) {
-      if (isWanted(name, this.#isWriting) && value.length <= maxXattrValueBytes) this.#frames.xattr(name, value);
+    for (const [name, value] of this.#open?.xattrs ?? []) {
+      const isFile = this.#open?.kind === "file";
+      if (isWanted(name, isFile) && value.length <= maxXattrValueBytes) this.#frames.xattr(name, value);
     }
-    this.#xattrs = new Map();
-    this.#isWriting = false;
+    this.#open = undefined;
   }
 }
 

@@ -33,17 +33,31 @@ export class LayerWorkers implements AsyncDisposable {
   }
 
   /**
-   * Sends the bytes of `source` through a worker into the unpack process at `socketPath`. Throws `invalidArgument` when
-   * the layer is at fault, `internal` when the host is, what `source` throws, or `signal.reason`. `source` is returned
-   * in any case.
+   * Sends the bytes of `source` through a worker into the unpack process that `open` starts; it resolves with the
+   * process's socket and is called when a worker is free. Throws `invalidArgument` when
+   * the layer is at fault, `internal` when the host is, what `source` throws, or `signal.reason`.
    */
   async unpack(
+    source: AsyncIterable<Uint8Array>,
+    open: () => Promise<string>,
+    compression: Compression,
+    signal: AbortSignal,
+  ): Promise<UnpackedLayer> {
+    await this.#turn(signal);
+    try {
+      return await this.#unpack(source, await open(), compression, signal);
+    } finally {
+      this.#busy -= 1;
+      this.#waiting.shift()?.();
+    }
+  }
+
+  async #unpack(
     source: AsyncIterable<Uint8Array>,
     socketPath: string,
     compression: Compression,
     signal: AbortSignal,
   ): Promise<UnpackedLayer> {
-    await this.#turn(signal);
     const worker = this.#idle.pop() ?? startWorker();
     clearTimeout(this.#timers.get(worker));
     worker.ref();
@@ -57,8 +71,6 @@ export class LayerWorkers implements AsyncDisposable {
       // A worker in the middle of something is ended: that closes its connection, and the unpack process ends too.
       if (reusable) this.#rest(worker);
       else void worker.terminate();
-      this.#busy -= 1;
-      this.#waiting.shift()?.();
     }
   }
 

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import type { Unpacker } from "../unpacker.ts";
 
 /** The binary under test. */
-export const nativePath = process.env["NACELLE_NATIVE"] ?? join(import.meta.dirname, "../../../build/nacelle-native");
+export const nativePath = process.env.NACELLE_NATIVE ?? join(import.meta.dirname, "../../../build/nacelle-native");
 
 /** For tests: the launcher's START_UNPACK by child processes. Disposing ends all of them. */
 export class ProcessUnpacker implements Unpacker, Disposable {
@@ -16,7 +16,7 @@ export class ProcessUnpacker implements Unpacker, Disposable {
   /** Processes that were started and have not ended. */
   running = 0;
 
-  async start(dir: string): Promise<{ readonly socketPath: string }> {
+  async startUnpack(dir: string): Promise<{ readonly socketPath: string }> {
     const socketPath = join(this.#directory, String(++this.#count));
     const server = createServer({ allowHalfOpen: true }, (socket) => {
       server.close();
