@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { Client, credentials } from "@grpc/grpc-js";
+import { Client, credentials, Metadata } from "@grpc/grpc-js";
 import { appeared } from "./event.ts";
 import { requireIsolation } from "./isolation.ts";
 import { type CniFiles, registriesConf, writeCni } from "./node-files.ts";
@@ -148,7 +148,9 @@ async function launch(paths: ServerPaths, options: ServerOptions): Promise<Daemo
 /** The socket is there and Version answers on it. */
 async function ready(socket: string, signal: AbortSignal): Promise<void> {
   await appeared(socket, signal);
-  const client = new Client(`unix://${socket}`, credentials.createInsecure());
+  const client = new Client(`unix://${socket}`, credentials.createInsecure(), {
+    "grpc.initial_reconnect_backoff_ms": 20, // bound, but not listened on yet: for microseconds
+  });
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   // An empty VersionRequest is no bytes, and the answer's content does not matter here.
   const bytes = (value: Buffer) => value;
@@ -157,6 +159,7 @@ async function ready(socket: string, signal: AbortSignal): Promise<void> {
     bytes,
     bytes,
     Buffer.alloc(0),
+    new Metadata({ waitForReady: true }),
     { deadline: Date.now() + startMs },
     (error) => (error === null ? resolve() : reject(error)),
   );
