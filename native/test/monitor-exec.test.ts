@@ -1,0 +1,133 @@
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { after, describe, test } from "node:test";
+import { MonitorConnection, nextSeq } from "../../src/monitor/connection.ts";
+import { MonitorError } from "../../src/monitor/monitor-error.ts";
+import { encodeExec, MESSAGE } from "../../src/monitor/protocol.ts";
+import { execRequest, Node, remove, run, type Sandbox } from "./monitor-fixture.ts";
+
+const node = new Node();
+after(() => node[Symbol.asyncDispose]());
+
+function openFds(s: Sandbox): number {
+  return readdirSync(`/proc/${s.place.pid}/fd`).length;
+}
+
+/** Waits until no process of the machine has this text in its command line. */
+async function gone(text: string): Promise<void> {
+  for (;;) {
+    const found = readdirSync("/proc").filter((pid) => {
+      if (!/^\d+$/.test(pid)) return false;
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, "latin1").includes(text);
+      } catch {
+        return false;
+      }
+    });
+    if (found.length === 0) return;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+for (const runtime of ["crun", "runc"]) {
+  describe(`exec with ${runtime}`, () => {
+    test("output by stream, exit code, signal", async () => {
+      using s = await node.sandbox();
+      const b = await run(s, runtime, "c1", ["sleep", "1000"]);
+      const exited = await s.monitor.execSync("c1", execRequest(b, ["sh", "-c", "echo out; echo err >&2; exit 3"]));
+      assert.deepEqual([exited.outcome, exited.status, exited.droppedBytes], ["exited", 3, 0]);
+      assert.deepEqual([exited.stdout.toString(), exited.stderr.toString()], ["out\n", "err\n"]);
+      const signaled = await s.monitor.execSync("c1", execRequest(b, ["sh", "-c", "kill -TERM $$"]));
+      assert.deepEqual([signaled.outcome, signaled.status], ["signaled", 15]);
+      await remove(s, b);
+    });
+
+    test("a command that does not exist is the runtime's failure, not an exit code", async () => {
+      using s = await node.sandbox();
+      const b = await run(s, runtime, "c1", ["sleep", "1000"]);
+      await assert.rejects(s.monitor.execSync("c1", execRequest(b, ["/nonexistent"])), (error) => {
+        assert.ok(error instanceof MonitorError);
+        assert.equal(error.monitorCode, "RUNTIME_FAILED");
+        assert.match(error.what, /nonexistent/);
+        return true;
+      });
+      await remove(s, b);
+    });
+
+    test("a timeout kills the process, its children and its session", { timeout: 30_000 }, async () => {
+      using s = await node.sandbox();
+      const b = await run(s, runtime, "c1", ["sleep", "1000"]);
+      const command = "sleep 91001 & sh -c 'sleep 91001' & setsid sleep 91001 & echo before; sleep 91001";
+      const result = await s.monitor.execSync("c1", execRequest(b, ["sh", "-c", command], { timeoutMs: 300 }));
+      assert.deepEqual([result.outcome, result.stdout.toString()], ["timedOut", "before\n"]);
+      await gone("91001");
+      await remove(s, b);
+    });
+  });
+}
+
+test("a background child that holds the pipes does not hold the result", { timeout: 30_000 }, async () => {
+  using s = await node.sandbox();
+  const b = await run(s, "crun", "c1", ["sleep", "1000"]);
+  const silent = await s.monitor.execSync("c1", execRequest(b, ["sh", "-c", "sleep 500 & echo done"]));
+  assert.deepEqual([silent.outcome, silent.stdout.toString()], ["exited", "done\n"]);
+  const loud = await s.monitor.execSync("c1", execRequest(b, ["sh", "-c", "yes & exit 5"]));
+  assert.deepEqual([loud.outcome, loud.status], ["exited", 5]);
+  await remove(s, b);
+});
+
+test("output above the cap is counted, and what is below is whole", { timeout: 60_000 }, async () => {
+  using s = await node.sandbox();
+  const b = await run(s, "crun", "c1", ["sleep", "1000"]);
+  const command = ["sh", "-c", "yes | head -c 50000000"];
+  const whole = await s.monitor.execSync("c1", execRequest(b, command, { maxOutput: 60_000_000 }));
+  assert.deepEqual([whole.stdout.length, whole.droppedBytes], [50_000_000, 0]);
+  assert.ok(whole.stdout.equals(Buffer.alloc(50_000_000, "y\n")));
+  const cut = await s.monitor.execSync("c1", execRequest(b, command, { maxOutput: 1000 }));
+  assert.deepEqual([cut.stdout.length, cut.droppedBytes, cut.status], [1000, 49_999_000, 0]);
+  await remove(s, b);
+});
+
+test("when the caller stops waiting the process is killed", { timeout: 30_000 }, async () => {
+  using s = await node.sandbox();
+  const b = await run(s, "crun", "c1", ["sleep", "1000"]);
+  const aborter = new AbortController();
+  const connection = await MonitorConnection.open({
+    socketPath: s.place.socketPath,
+    epoch: 1n,
+    kind: "data",
+    onEvent: () => aborter.abort(),
+    onClose: () => undefined,
+  });
+  const payload = encodeExec("c1", execRequest(b, ["sh", "-c", "echo; sleep 91002"]));
+  const nothing = (): void => undefined;
+  connection.send({ what: "EXEC", type: MESSAGE.exec, seq: nextSeq(), payload, resolve: nothing, reject: nothing });
+  await new Promise((resolve) => aborter.signal.addEventListener("abort", resolve));
+  connection.close();
+  await gone("91002");
+  await assert.rejects(s.monitor.execSync("c1", execRequest(b, ["sleep", "91003"]), AbortSignal.abort()));
+  await remove(s, b);
+});
+
+test("a thousand execs cost no descriptor, and the container none of them", { timeout: 120_000 }, async () => {
+  using s = await node.sandbox();
+  const b = await run(s, "crun", "c1", ["sleep", "1000"]);
+  const before = openFds(s);
+  for (let i = 0; i < 125; i++) {
+    const results = await Promise.all(
+      [0, 1, 2, 3, 4, 5, 6, 7].map((n) => s.monitor.execSync("c1", execRequest(b, ["sh", "-c", `exit ${n}`]))),
+    );
+    assert.deepEqual(
+      results.map((r) => r.status),
+      [0, 1, 2, 3, 4, 5, 6, 7],
+    );
+  }
+  await s.monitor.snapshot();
+  while (openFds(s) > before) await s.monitor.snapshot();
+  assert.equal(openFds(s), before);
+  assert.deepEqual(
+    readdirSync(s.place.dir).filter((f) => f.startsWith(".")),
+    [],
+  );
+  await remove(s, b);
+});
