@@ -2,9 +2,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <mntent.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "launcher.h"
@@ -40,17 +42,66 @@ static void join_monitors(const char *mount, const char *name)
 		launcher_log("cgroup left out:", path, -r);
 }
 
-static void open_operations(struct launcher *launcher, const char *mount, const char *name)
+static void close_operations(struct launcher *launcher)
 {
-	char path[PATH_ROOM];
-	int r = make(mount, name, "ops", path);
+	if (launcher->cgroup >= 0)
+		(void)close(launcher->cgroup);
+	if (launcher->cgroup_kill >= 0)
+		(void)close(launcher->cgroup_kill);
+	launcher->cgroup = -1;
+	launcher->cgroup_kill = -1;
+}
+
+static void open_operations(struct launcher *launcher)
+{
+	launcher->cgroup = open(launcher->cgroup_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (launcher->cgroup >= 0)
+		launcher->cgroup_kill = openat(launcher->cgroup, "cgroup.kill", O_WRONLY | O_CLOEXEC);
+	if (launcher->cgroup < 0 || launcher->cgroup_kill < 0)
+		launcher_log("cgroup left out:", launcher->cgroup_path, errno);
+}
+
+static void make_operations(struct launcher *launcher, const char *mount, const char *name)
+{
+	int r = make(mount, name, "ops", launcher->cgroup_path);
 
 	if (r == 0)
-		launcher->cgroup = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (r == 0 && launcher->cgroup >= 0)
-		launcher->cgroup_kill = openat(launcher->cgroup, "cgroup.kill", O_WRONLY | O_CLOEXEC);
-	if (r < 0 || launcher->cgroup < 0 || launcher->cgroup_kill < 0)
-		launcher_log("cgroup left out:", path, r < 0 ? -r : errno);
+		open_operations(launcher);
+	else
+		launcher_log("cgroup left out:", launcher->cgroup_path, -r);
+}
+
+/* Whether a child that is born there lives. */
+static bool is_habitable(const struct launcher *launcher)
+{
+	siginfo_t info = { .si_status = -1 };
+	int pidfd;
+	pid_t pid = sys_fork(launcher->cgroup, &pidfd);
+
+	if (pid == 0)
+		_exit(0);
+	if (pid < 0)
+		return false;
+	(void)waitid(P_PID, (id_t)pid, &info, WEXITED);
+	(void)close(pidfd);
+	return info.si_code == CLD_EXITED && info.si_status == 0;
+}
+
+/*
+ * Linux (seen in 6.18) compares the count of kills of the new cgroup with that of the parent's, so that whatever is
+ * born in a cgroup that was ever killed dies at once. A cgroup made anew was never killed.
+ */
+void cgroups_renew(struct launcher *launcher)
+{
+	if (launcher->cgroup < 0 || is_habitable(launcher))
+		return;
+	close_operations(launcher);
+	if (rmdir(launcher->cgroup_path) == 0 && mkdir(launcher->cgroup_path, 0755) == 0)
+		open_operations(launcher);
+	if (launcher->cgroup >= 0 && is_habitable(launcher))
+		return;
+	launcher_log("cgroup left out:", launcher->cgroup_path, EBUSY);
+	close_operations(launcher);
 }
 
 void cgroups_open(struct launcher *launcher, const char *name)
@@ -69,7 +120,7 @@ void cgroups_open(struct launcher *launcher, const char *name)
 		bool first = strcmp(entry.mnt_type, "cgroup") == 0;
 
 		if (second && launcher->cgroup < 0)
-			open_operations(launcher, entry.mnt_dir, name);
+			make_operations(launcher, entry.mnt_dir, name);
 		if (second || (first && (hasmntopt(&entry, "memory") || hasmntopt(&entry, "pids"))))
 			join_monitors(entry.mnt_dir, name);
 	}

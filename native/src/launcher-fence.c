@@ -235,5 +235,6 @@ int fence(struct launcher *launcher)
 	if (r < 0)
 		return r;
 	clear_leftovers(launcher);
+	cgroups_renew(launcher);
 	return become_recorded(launcher, fd);
 }

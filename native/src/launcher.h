@@ -89,6 +89,7 @@ struct launcher {
 	int records;    /* fd of RUNDIR/ops */
 	int cgroup;     /* fd of CGROUP/ops in the v2 hierarchy, or -1 */
 	int cgroup_kill;
+	char cgroup_path[PATH_ROOM];
 	int oom_score_adj;
 	uint64_t epoch;
 	uint64_t start_time;
@@ -161,5 +162,7 @@ uint64_t watch_deadlines(struct launcher *launcher, uint64_t now);
 int fence(struct launcher *launcher);
 /* launcher-cgroup.c */
 void cgroups_open(struct launcher *launcher, const char *name);
+/* Once nothing lives in CGROUP/ops: makes sure that something can. */
+void cgroups_renew(struct launcher *launcher);
 
 #endif

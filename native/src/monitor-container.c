@@ -198,6 +198,7 @@ static void create(struct monitor *m, struct job_plan *plan, const char *id, uid
 	c->mount_namespace = 0;
 	r = acquire(c, uid, gid, flags & FLAG_STDIN, plan->stdio, &call);
 	plan->container = c;
+	plan->slot = &c->job;
 	if (r < 0)
 		reply_error(m, to, ERR_SYSCALL, -r, (struct span){ .data = (const uint8_t *)call, .length = (uint32_t)strlen(call) },
 			    strcmp(call, "log") == 0 ? m->path : m->options.record_dir);
@@ -285,6 +286,7 @@ void container_start(struct monitor *m, struct request *to, struct reader *r)
 		return;
 	}
 	plan.container = c;
+	plan.slot = &c->job;
 	if (job_start(m, &plan) < 0)
 		return;
 	/* For one that is gone before the runtime has returned. */

@@ -327,6 +327,7 @@ static void start(struct monitor *m, struct job_plan *plan, uint64_t allowed, ui
 	e->streams[1].source.fd = -1;
 	r = open_streams(e, plan->stdio);
 	plan->exec = e;
+	plan->slot = &e->job;
 	if (r < 0)
 		reply_text(m, to, ERR_SYSCALL, -r, "pipe");
 	else

@@ -298,8 +298,8 @@ int job_start(struct monitor *m, const struct job_plan *plan)
 		return r;
 	}
 	timer_set(&m->timers, &job->timer, plan->deadline, deadline_passed);
-	if (plan->container)
-		plan->container->job = job;
+	if (plan->slot)
+		*plan->slot = job;
 	plan->request->type = 0;
 	return 0;
 }

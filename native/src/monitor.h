@@ -106,6 +106,7 @@ struct job_plan {
 	struct span process;
 	bool answers_late;
 	void (*done)(struct job *job);
+	struct job **slot; /* NULL, or where its owner keeps the job */
 	struct container *container;
 	struct exec *exec;
 };

@@ -95,19 +95,22 @@ export class RawLauncher implements AsyncDisposable {
   readonly child: ChildProcess;
   readonly socket: Duplex;
   readonly frames: Frame[] = [];
-  readonly closed: Promise<unknown>;
   readonly exited: Promise<unknown>;
+  /** What it wrote to its log: a sanitizer's report, for one. */
+  said = "";
   readonly #reader = new FrameReader();
   #wake = Promise.withResolvers<void>();
 
   constructor(argv: readonly string[]) {
     const [file = "", ...rest] = argv;
-    this.child = spawn(file, rest, { stdio: ["ignore", "ignore", "inherit", "pipe"] });
+    this.child = spawn(file, rest, { stdio: ["ignore", "ignore", "pipe", "pipe"] });
+    this.child.stderr?.on("data", (chunk: Buffer) => {
+      this.said += String(chunk);
+    });
     this.exited = once(this.child, "exit");
     const socket = this.child.stdio[3];
     if (!(socket instanceof Duplex)) throw new Error("no socket");
     this.socket = socket;
-    this.closed = once(socket, "close");
     socket.on("error", () => undefined);
     socket.on("close", () => this.#wake.resolve());
     socket.on("data", (chunk: Buffer) => {
