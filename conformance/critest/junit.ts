@@ -1,17 +1,7 @@
-/** How a spec ended, in the words of Ginkgo's report. */
-export type SpecStatus =
-  | "passed"
-  | "failed"
-  | "skipped"
-  | "timedout"
-  | "panicked"
-  | "interrupted"
-  | "aborted"
-  | "pending";
-
 /** One spec of a report. `output` is what it said when it failed. */
 export interface SpecResult {
   readonly name: string;
+  /** In the words of Ginkgo: passed, failed, skipped, timedout, panicked, interrupted, aborted or pending. */
   readonly status: string;
   readonly seconds: number;
   readonly output: string;
