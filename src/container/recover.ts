@@ -17,7 +17,6 @@ import type { ContainerService } from "./container-service.ts";
 import type { ContainerStore } from "./container-store.ts";
 import { endedUnseen } from "./ending.ts";
 import { monitorLost } from "./lost-monitor.ts";
-import { forget } from "./release-container.ts";
 
 export interface RecoverPorts {
   readonly store: Store;
@@ -69,7 +68,7 @@ async function recoverSandbox(ports: RecoverPorts, sandbox: Sandbox): Promise<vo
   const { monitors, sandboxService, containers, log } = ports;
   const monitor = await monitors.adopt(sandbox.id);
   const known = await snapshot(monitor);
-  if (monitor !== undefined) await endUnknown(ports, sandbox, monitor, known);
+  if (monitor !== undefined) await endUnknown(ports, sandbox, known);
   for (const container of containers.ofSandbox(sandbox.id)) {
     await recoverContainer(ports, sandbox, container, monitor === undefined ? undefined : known);
   }
@@ -144,9 +143,8 @@ async function rollForward(
 
 /** A container that has no row was never answered to anybody: the daemon was killed before it could store it. */
 async function endUnknown(
-  { operations, handlers, containers, log }: RecoverPorts,
+  { operations, handlers, containers, monitors, log }: RecoverPorts,
   sandbox: Sandbox,
-  monitor: Monitor,
   known: readonly MonitoredContainer[],
 ): Promise<void> {
   const entry = handlers.find(sandbox.runtimeHandler);
@@ -154,7 +152,7 @@ async function endUnknown(
   for (const { id } of strangers) {
     log("ending a container that has no row", { sandbox: sandbox.id, container: id });
     if (entry !== undefined) await deleteProcess(operations, entry.handler, id);
-    await forget(monitor, id);
+    await monitors.forget(sandbox.id, id);
   }
 }
 

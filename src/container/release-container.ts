@@ -1,6 +1,4 @@
 import type { Operation, Operations } from "../launcher/operations.ts";
-import type { Monitor } from "../monitor/monitor.ts";
-import { MonitorError } from "../monitor/monitor-error.ts";
 import type { Handlers } from "../sandbox/handlers.ts";
 import type { Monitors } from "../sandbox/monitors.ts";
 import type { Paths } from "../sandbox/paths.ts";
@@ -11,7 +9,7 @@ import type { Container } from "./container.ts";
 export interface ReleasePorts {
   readonly operations: Operations;
   readonly handlers: Handlers;
-  readonly monitors: Pick<Monitors, "find" | "unwatch">;
+  readonly monitors: Pick<Monitors, "forget" | "unwatch">;
   readonly paths: Paths;
   readonly images: { release(containerId: string): void };
   readonly snapshots: { remove(containerId: string): readonly Operation[] };
@@ -39,18 +37,7 @@ export async function releaseContainer(ports: ReleasePorts, { id, sandboxId }: C
     ],
     { owner: id, what: "freeing the container's files", deadlineMs: 60_000 },
   );
-  const monitor = monitors.find(sandboxId);
-  if (monitor !== undefined) await forget(monitor, id);
+  await monitors.forget(sandboxId, id);
   monitors.unwatch(id);
   images.release(id);
-}
-
-/** The monitor need not remember it any more. It never knew it: nothing to do. */
-export async function forget(monitor: Monitor, id: string): Promise<void> {
-  try {
-    await monitor.ackExit(id);
-    await monitor.release(id);
-  } catch (error) {
-    if (!(error instanceof MonitorError) || error.monitorCode !== "NO_SUCH") throw error;
-  }
 }

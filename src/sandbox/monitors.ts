@@ -1,6 +1,7 @@
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { DomainError, messageOf } from "../lib/errors.ts";
+import { orAborted } from "../lib/keyed-lock.ts";
 import { Monitor } from "../monitor/monitor.ts";
 import type { MonitoredContainer } from "../monitor/protocol.ts";
 import { type ExitRecord, parseExitRecord } from "../monitor/record.ts";
@@ -62,6 +63,8 @@ export class Monitors {
   readonly #monitors = new Map<string, Monitor>();
   readonly #watched = new Map<string, Watched>();
   readonly #leaving = new Set<string>();
+  /** Told when a monitor says that a container has ended. */
+  readonly #exits = new Map<string, PromiseWithResolvers<void>>();
 
   constructor(ports: MonitorsPorts) {
     this.#ports = ports;
@@ -85,7 +88,10 @@ export class Monitors {
       const monitor = await Monitor.connect({
         socketPath: paths.monitorSocket(sandboxId),
         epoch,
-        onExit: (exit) => onExit(sandboxId, exit),
+        onExit: (exit) => {
+          this.#exits.get(exit.id)?.resolve();
+          onExit(sandboxId, exit);
+        },
         onLost: () => this.#lost(sandboxId),
         signal: AbortSignal.timeout(CONNECT_MS),
       });
@@ -155,11 +161,33 @@ export class Monitors {
     return known?.siCode === CLD_KILLED && known.siStatus === SIGKILL ? undefined : known;
   }
 
+  /**
+   * The monitor need not remember a container any more whose processes were killed; waits until it has seen the end.
+   * Unknown to it, or no monitor: nothing to do.
+   */
+  async forget(sandboxId: string, id: string): Promise<void> {
+    const monitor = this.#monitors.get(sandboxId);
+    if (monitor === undefined) return;
+    const exit = Promise.withResolvers<void>();
+    this.#exits.set(id, exit);
+    try {
+      const known = (await monitor.snapshot()).find((container) => container.id === id);
+      if (known === undefined) return;
+      if (known.state !== "exited") await orAborted(exit.promise, AbortSignal.timeout(KILL_MS));
+      await monitor.ackExit(id);
+      await monitor.release(id);
+    } finally {
+      this.#exits.delete(id);
+    }
+  }
+
   /** Ends the monitor of a sandbox whose containers have all ended and been acknowledged. Gone: nothing to do. */
   async end(sandboxId: string): Promise<void> {
     const monitor = this.#monitors.get(sandboxId) ?? (await this.adopt(sandboxId));
     this.#leaving.add(sandboxId);
     try {
+      // The pause process goes by the sandbox's id, and nobody stores its end.
+      await this.forget(sandboxId, sandboxId);
       await monitor?.shutdown();
       this.#monitors.delete(sandboxId);
       await rm(this.#ports.paths.records(sandboxId), { recursive: true, force: true });
