@@ -41,9 +41,13 @@ void monitor_touch(struct monitor *m)
 		timer_set(&m->timers, &m->idle, IDLE_MS, give_back);
 }
 
-/* Ends what failed creations left behind: unknown children in a mount namespace of no container. */
+/*
+ * Ends what failed creations left behind: unknown children in a mount namespace of no container. Their own children
+ * become ours when they are gone, so it is done again, at the next SIGCHLD, until there are none.
+ */
 static void sweep(struct monitor *m)
 {
+	bool found = false;
 	char path[64];
 	char *text = (char *)m->payload;
 	char *at = text;
@@ -51,8 +55,8 @@ static void sweep(struct monitor *m)
 	struct stat st;
 
 	(void)snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
-	if (sys_read_file(path, text, sizeof(m->payload)) <= 0)
-		return;
+	if (sys_read_file(path, text, sizeof(m->payload)) < 0)
+		text[0] = 0;
 	for (long pid = strtol(at, &end, 10); end != at; pid = strtol(at, &end, 10)) {
 		bool known = false;
 
@@ -64,7 +68,10 @@ static void sweep(struct monitor *m)
 			known = m->containers[i].status.state != 0 && m->containers[i].mount_namespace == st.st_ino;
 		if (!known)
 			(void)kill((pid_t)pid, SIGKILL); /* our child, and not reaped: the pid is its own */
+		found = found || !known;
 	}
+	if (!found)
+		m->sweep_since = 0;
 }
 
 static bool dispatch_exit(struct monitor *m, pid_t pid)
@@ -86,7 +93,6 @@ void monitor_reap(struct monitor *m)
 		return;
 	if (m->sweep_since > 0)
 		sweep(m);
-	m->sweep_since = 0;
 	for (;;) {
 		siginfo_t info = { .si_pid = 0 };
 
