@@ -150,8 +150,6 @@ _Noreturn void monitor_main(const struct monitor_options *options)
 	m->options = *options;
 	m->epoch = options->epoch;
 	m->start_time = process_start_time(getpid());
-	for (size_t i = 0; i < MAX_CONTAINERS; i++)
-		m->containers[i].process.fd = -1;
 	if (prepare(m) < 0)
 		_exit(1);
 	/* From here on nothing but SHUTDOWN may end this process: it alone knows how its children end. */

@@ -112,6 +112,7 @@ test("when the caller stops waiting the process is killed", { timeout: 30_000 },
 test("a thousand execs cost no descriptor, and the container none of them", { timeout: 120_000 }, async () => {
   using s = await node.sandbox();
   const b = await run(s, "crun", "c1", ["sleep", "1000"]);
+  await s.monitor.snapshot(); // what START used is closed by now
   const before = openFds(s);
   for (let i = 0; i < 125; i++) {
     const results = await Promise.all(
