@@ -123,6 +123,8 @@ static int prepare(struct monitor *m)
 	int r;
 
 	(void)prctl(PR_SET_DUMPABLE, 0);
+	/* Its command line is the launcher's, which it was forked from; by this name an operator can tell them apart. */
+	(void)prctl(PR_SET_NAME, "nacelle-monitor");
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
 		return -errno;
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
