@@ -24,9 +24,10 @@ function numbers(seed: number): (below: number) => number {
   };
 }
 
-/** The binary, and for a dynamic one its libraries, in an otherwise empty root with devices. */
-function makeRoot(root: string): string {
+/** The binary, and for a dynamic one its libraries, in an otherwise empty root. Returns how to start it there. */
+function makeRoot(root: string): string[] {
   mkdirSync(join(root, "dev"), { recursive: true });
+  mkdirSync(join(root, "proc"));
   mkdirSync(join(root, "run"));
   execFileSync("/bin/mknod", [join(root, "dev/null"), "c", "1", "3"]);
   chmodSync(join(root, "dev/null"), 0o666);
@@ -37,7 +38,16 @@ function makeRoot(root: string): string {
     mkdirSync(join(root, dirname(library)), { recursive: true });
     copyFileSync(library, join(root, library));
   }
-  return `/${basename(binary)}`;
+  // A PID namespace too: no number that a request may name is a process of the host.
+  const isolate = [
+    "/usr/bin/unshare",
+    "--pid",
+    "--fork",
+    `--mount-proc=${join(root, "proc")}`,
+    "/usr/sbin/chroot",
+    root,
+  ];
+  return [...isolate, `/${basename(binary)}`, "launcher", "/run", "1", ""];
 }
 
 function mutate(sample: Buffer, next: (below: number) => number): Buffer {
@@ -56,9 +66,8 @@ function mutate(sample: Buffer, next: (below: number) => number): Buffer {
 describe("a launcher that is sent nonsense", () => {
   it(`answers each of ${FRAMES} mutated requests and lives`, async () => {
     await using site = new Site();
-    const root = join(site.dir, "root");
-    const inside = makeRoot(root);
-    await using raw = new RawLauncher(["/usr/sbin/chroot", root, inside, "launcher", "/run", "1", ""]);
+    const argv = makeRoot(join(site.dir, "root"));
+    await using raw = new RawLauncher(argv);
     raw.hello();
     assert.equal((await raw.reply(1n))?.isError, false);
     const next = numbers(20_261_121);
@@ -75,10 +84,9 @@ describe("a launcher that is sent nonsense", () => {
   it("ends after a mutated header, if at all, in order", async () => {
     const next = numbers(7);
     await using site = new Site();
-    const root = join(site.dir, "root");
-    const inside = makeRoot(root);
+    const argv = makeRoot(join(site.dir, "root"));
     for (let round = 0; round < 50; round++) {
-      await using raw = new RawLauncher(["/usr/sbin/chroot", root, inside, "launcher", "/run", "1", ""]);
+      await using raw = new RawLauncher(argv);
       raw.hello();
       await raw.reply(1n);
       const frame = Buffer.from(samples[next(samples.length)] ?? Buffer.alloc(16));
