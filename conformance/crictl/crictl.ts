@@ -33,12 +33,19 @@ export class Crictl {
 
   /** Runs a command that may fail. */
   async attempt(...args: string[]): Promise<Outcome> {
-    const connection = [`--runtime-endpoint=${this.#server.endpoint}`, `--image-endpoint=${this.#server.endpoint}`];
+    const config = join(this.#folder, "crictl.yaml");
+    const { endpoint } = this.#server;
+    await mkdir(this.#folder, { recursive: true });
+    await writeFile(config, `runtime-endpoint: ${endpoint}\nimage-endpoint: ${endpoint}\ntimeout: 30\n`);
     return await new Promise((resolve) => {
-      const all = [...connection, "--timeout=30s", ...args];
-      execFile(tool("crictl"), all, { timeout: limitMs, maxBuffer: 1 << 24 }, (error, stdout, stderr) => {
-        resolve({ code: error === null ? 0 : Number(error.code ?? -1), stdout, stderr });
-      });
+      execFile(
+        tool("crictl"),
+        [`--config=${config}`, ...args],
+        { timeout: limitMs, maxBuffer: 1 << 24 },
+        (error, stdout, stderr) => {
+          resolve({ code: error === null ? 0 : Number(error.code ?? -1), stdout, stderr });
+        },
+      );
     });
   }
 

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import test, { type TestContext } from "node:test";
 import { promisify } from "node:util";
+import { exists } from "./event.ts";
 import { requireIsolation } from "./isolation.ts";
 import { assertNoStateRows, assertNothingLeaked, snapshot } from "./leaks.ts";
 import { writeCni } from "./node-files.ts";
@@ -40,8 +41,6 @@ async function orphan(): Promise<() => Promise<void>> {
   };
 }
 
-const hierarchy = "/sys/fs/cgroup/unified";
-
 /** What a pod can leave behind: how to plant it and, as the answer, how to take it away. */
 const plants: Readonly<Record<string, (at: ServerPaths) => Promise<() => Promise<unknown>>>> = {
   mounts: async ({ folder }) => {
@@ -51,9 +50,11 @@ const plants: Readonly<Record<string, (at: ServerPaths) => Promise<() => Promise
   },
   netns: async ({ netnsDir }) => plantFile(join(netnsDir, "nacelle-1")),
   cgroups: async () => {
-    const folder = join(hierarchy, `nacelle-leak-${process.hrtime.bigint()}`);
-    await mkdir(folder).catch(() => mkdir(folder.replace("/unified", "")));
-    return () => rmdir(folder).catch(() => rmdir(folder.replace("/unified", "")));
+    const parent = (await exists("/sys/fs/cgroup/unified"))
+      ? "/sys/fs/cgroup/unified/parent"
+      : "/sys/fs/cgroup/test/parent";
+    await mkdir(join(parent, "leak"), { recursive: true });
+    return () => rmdir(join(parent, "leak"));
   },
   processes: () => orphan(),
   links: async () => {

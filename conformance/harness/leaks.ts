@@ -64,15 +64,13 @@ async function names(folder: string): Promise<string[]> {
   return sorted(await readdir(folder).catch(() => []));
 }
 
-/** Directories of every hierarchy, less those of the machine's own manager of processes, which changes by itself. */
+/** Directories of every hierarchy, less the parents that are only ensured: a pod's parent is its kubelet's to remove. */
 async function cgroups(): Promise<string[]> {
-  const { stdout } = await run(
-    "find",
-    ["/sys/fs/cgroup", "-mindepth", "1", "-type", "d", "-not", "-path", "*/process_api/*"],
-    {
-      maxBuffer: 1 << 24,
-    },
-  ).catch((error: { stdout?: string }) => ({ stdout: error.stdout ?? "" })); // one vanished while it was read
+  const { stdout } = await run("find", ["/sys/fs/cgroup", "-mindepth", "3", "-type", "d"], {
+    maxBuffer: 1 << 24,
+  }).catch(
+    (error: { stdout?: string }) => ({ stdout: error.stdout ?? "" }), // one vanished while it was read
+  );
   return sorted(stdout.split("\n"));
 }
 
@@ -99,7 +97,8 @@ async function processLine(pid: string): Promise<string | undefined> {
     const command = (await readFile(join("/proc", pid, "cmdline"), "utf8")).replaceAll("\0", " ").trim();
     const parent = /^PPid:\t(\d+)$/m.exec(status)?.[1];
     if (command === "" || Number(pid) === process.pid || Number(parent) === process.pid) return undefined;
-    return command.slice(0, 200);
+    // A launcher carries the number of its daemon's life, which is another one after each start.
+    return command.replace(/( launcher \S+) \d+ /, "$1 ").slice(0, 200);
   } catch {
     return undefined; // it ended while it was read
   }

@@ -68,6 +68,10 @@ export class Server implements AsyncDisposable {
     return this.#daemon.pid;
   }
 
+  get isRunning(): boolean {
+    return this.#daemon.running;
+  }
+
   /** SIGTERM, as an upgrade does: answers how the process ended. Pods go on. */
   async stop(): Promise<string> {
     return await this.#daemon.stop();

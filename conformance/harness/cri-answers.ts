@@ -1,0 +1,66 @@
+/** A request or a part of one, in the names of the CRI in camel case. */
+export interface Message {
+  readonly [field: string]: unknown;
+}
+
+/** What tests read of the answers; each has more fields than these. */
+export interface Answers {
+  readonly Version: { readonly runtimeName: string; readonly runtimeVersion: string };
+  readonly Status: { readonly status: { readonly conditions: readonly Condition[] } };
+  readonly RunPodSandbox: { readonly podSandboxId: string };
+  readonly StopPodSandbox: object;
+  readonly RemovePodSandbox: object;
+  readonly ListPodSandbox: { readonly items: readonly ListedSandbox[] };
+  readonly PodSandboxStatus: { readonly status: SandboxStatus; readonly info: Readonly<Record<string, string>> };
+  readonly CreateContainer: { readonly containerId: string };
+  readonly StartContainer: object;
+  readonly StopContainer: object;
+  readonly RemoveContainer: object;
+  readonly ListContainers: { readonly containers: readonly ListedContainer[] };
+  readonly ContainerStatus: { readonly status: ContainerStatus; readonly info: Readonly<Record<string, string>> };
+  readonly ExecSync: { readonly stdout: Buffer; readonly stderr: Buffer; readonly exitCode: number };
+  readonly PullImage: { readonly imageRef: string };
+  readonly ListImages: { readonly images: readonly { readonly id: string; readonly repoTags: readonly string[] }[] };
+}
+
+interface Condition {
+  readonly type: string;
+  readonly status: boolean;
+  readonly reason: string;
+  readonly message: string;
+}
+
+interface Metadata {
+  readonly name: string;
+  readonly attempt: number;
+}
+
+interface ListedSandbox {
+  readonly id: string;
+  readonly metadata: Metadata;
+  readonly state: "SANDBOX_READY" | "SANDBOX_NOTREADY";
+}
+
+interface SandboxStatus extends ListedSandbox {
+  readonly network: { readonly ip: string; readonly additionalIps: readonly { readonly ip: string }[] } | null;
+}
+
+interface ListedContainer {
+  readonly id: string;
+  readonly podSandboxId: string;
+  readonly metadata: Metadata;
+  readonly state: ContainerState;
+}
+
+interface ContainerStatus {
+  readonly id: string;
+  readonly metadata: Metadata;
+  readonly state: ContainerState;
+  readonly exitCode: number;
+  readonly reason: string;
+  readonly message: string;
+  readonly finishedAt: string;
+  readonly mounts: readonly { readonly containerPath: string; readonly hostPath: string }[];
+}
+
+type ContainerState = "CONTAINER_CREATED" | "CONTAINER_RUNNING" | "CONTAINER_EXITED" | "CONTAINER_UNKNOWN";
