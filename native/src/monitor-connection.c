@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -194,6 +195,8 @@ int connection_listen(struct monitor *m)
 {
 	for (size_t i = 0; i < MAX_CONNECTIONS; i++)
 		m->connections[i].source.fd = -1;
+	if (fcntl(m->options.listener, F_SETFL, O_NONBLOCK) < 0)
+		return -errno;
 	m->listener = (struct source){ .fd = m->options.listener, .ready = accept_ready };
 	return loop_add(&m->loop, &m->listener, EPOLLIN);
 }

@@ -1,6 +1,7 @@
 #include <dirent.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "monitor.h"
 #include "sys.h"
@@ -13,6 +14,7 @@ struct scanned {
 	pid_t parent;
 	pid_t session;
 	bool doomed;
+	uint64_t start_time;
 };
 
 static size_t scan(struct scanned *list)
@@ -26,7 +28,8 @@ static size_t scan(struct scanned *list)
 		struct process_stat stat;
 
 		if (pid > 1 && process_stat(pid, &stat) == 0 && stat.state != 'Z')
-			list[count++] = (struct scanned){ .pid = pid, .parent = stat.parent, .session = stat.session };
+			list[count++] = (struct scanned){ .pid = pid, .parent = stat.parent, .session = stat.session,
+							   .start_time = stat.start_time };
 	}
 	if (proc)
 		(void)closedir(proc);
@@ -57,9 +60,14 @@ void kill_tree(pid_t pid, int pidfd)
 	while (spread(list, count))
 		;
 	(void)sys_pidfd_kill(pidfd, SIGKILL);
-	for (size_t i = 0; i < count; i++)
-		if (list[i].doomed && list[i].pid != pid)
-			(void)kill(list[i].pid, SIGKILL);
+	for (size_t i = 0; i < count; i++) {
+		int fd = list[i].doomed && list[i].pid != pid ? process_open(list[i].pid, list[i].start_time) : -1;
+
+		if (fd < 0)
+			continue;
+		(void)sys_pidfd_kill(fd, SIGKILL);
+		(void)close(fd);
+	}
 	if (list != MAP_FAILED)
 		(void)munmap(list, size);
 }

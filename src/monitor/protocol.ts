@@ -166,7 +166,7 @@ export function encodeId(id: string): Buffer {
 
 export function decodeHello(payload: Buffer): HelloReply {
   const r = new PayloadReader(payload);
-  return {
+  const reply = {
     version: r.u16(),
     pid: r.u32(),
     startTime: r.u64().toString(),
@@ -174,6 +174,8 @@ export function decodeHello(payload: Buffer): HelloReply {
     sandboxId: r.str(),
     epoch: r.u64(),
   };
+  r.list((reader) => reader.str()); // the launcher's alone
+  return reply;
 }
 
 export function decodeSnapshot(payload: Buffer): MonitoredContainer[] {

@@ -1,0 +1,129 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { encodeFrame, type Frame, FrameReader, WireError } from "../../src/lib/wire.ts";
+import * as protocol from "../../src/monitor/protocol.ts";
+
+const { EVENT, MESSAGE } = protocol;
+const REPLY = 0x8000;
+
+const golden = new Map(
+  readFileSync(join(import.meta.dirname, "golden.txt"), "utf8")
+    .split("\n")
+    .filter((line) => line !== "" && !line.startsWith("#"))
+    .map((line) => line.split(" "))
+    .map(([name = "", hex = ""]) => [name, Buffer.from(hex, "hex")]),
+);
+
+function frame(name: string): Frame {
+  const [read, ...rest] = new FrameReader().push(golden.get(name) ?? Buffer.alloc(0));
+  assert.ok(read !== undefined && rest.length === 0, name);
+  return read;
+}
+
+const env = ["PATH=/usr/bin:/bin"];
+const base = ["/usr/bin/runc", "--root", "/run/r"];
+const create: protocol.CreateRequest = {
+  argv: [...base, "create", "--pid-file", "@pid-file", "ctr1"],
+  env,
+  deadlineMs: 60_000,
+  cwd: "/run/b",
+  logPath: "/var/log/pods/p/c/0.log",
+  uid: 1000,
+  gid: 1001,
+  stdin: true,
+};
+const exec: protocol.ExecRequest = {
+  argv: [...base, "exec", "--process", "@process", "ctr1"],
+  env,
+  deadlineMs: 10_000,
+  timeoutMs: 2000,
+  maxOutput: 16_777_216,
+  process: Buffer.from('{"args":["id"]}'),
+};
+const start = { argv: [...base, "start", "ctr1"], env, deadlineMs: 10_000 };
+const remove = { argv: [...base, "delete", "--force", "ctr1"], env, deadlineMs: 5000 };
+
+const ctr1 = {
+  id: "ctr1",
+  state: "running",
+  pid: 100,
+  startTime: "5000",
+  siCode: 0,
+  siStatus: 0,
+  createdNs: 1795262400000000001n,
+  startedNs: 1795262401000000002n,
+  exitedNs: 0n,
+  oomKills: 0n,
+  logLostBytes: 0n,
+  acked: false,
+};
+const ctr2 = {
+  id: "ctr2",
+  state: "exited",
+  pid: 101,
+  startTime: "5001",
+  siCode: 2,
+  siStatus: 9,
+  createdNs: 1795262400000000003n,
+  startedNs: 1795262401000000004n,
+  exitedNs: 1795262402000000005n,
+  oomKills: 1n,
+  logLostBytes: 4096n,
+  acked: true,
+};
+
+const nothing = Buffer.alloc(0);
+const requests: readonly [string, number, Buffer][] = [
+  ["hello", MESSAGE.hello, protocol.encodeHello(7n, "control")],
+  ["snapshot", MESSAGE.snapshot, nothing],
+  ["create", MESSAGE.create, protocol.encodeCreate("ctr1", create)],
+  ["start", MESSAGE.start, protocol.encodeStart("ctr1", start)],
+  ["runtime", MESSAGE.runtime, protocol.encodeRuntime("/", remove)],
+  ["signal", MESSAGE.signal, protocol.encodeSignal("ctr1", 15)],
+  ["exec", MESSAGE.exec, protocol.encodeExec("ctr1", exec)],
+  ["logReopen", MESSAGE.logReopen, protocol.encodeId("ctr1")],
+  ["ackExit", MESSAGE.ackExit, protocol.encodeId("ctr2")],
+  ["release", MESSAGE.release, protocol.encodeId("ctr2")],
+  ["shutdown", MESSAGE.shutdown, nothing],
+];
+
+const runtimeFailed = { code: "RUNTIME_FAILED", errno: 137, what: "log tail\nstderr tail", path: "" };
+const hello = { version: 1, pid: 77, startTime: "5", build: "0.1.0", sandboxId: "sb1", epoch: 7n };
+const runtimeResult = {
+  outcome: "exited",
+  status: 1,
+  truncated: false,
+  stdout: nothing,
+  stderr: Buffer.from("no such container\n"),
+};
+const received: readonly [string, number, (payload: Buffer) => unknown, unknown][] = [
+  ["hello.monitor.reply", MESSAGE.hello | REPLY, protocol.decodeHello, hello],
+  ["error.runtime.reply", MESSAGE.create | REPLY, protocol.decodeError, runtimeFailed],
+  ["snapshot.reply", MESSAGE.snapshot | REPLY, protocol.decodeSnapshot, [ctr1, ctr2]],
+  ["create.reply", MESSAGE.create | REPLY, protocol.decodeCreated, { pid: 100, startTime: "5000" }],
+  ["start.reply", MESSAGE.start | REPLY, protocol.decodeU64, 1795262401000000002n],
+  ["runtime.reply", MESSAGE.runtime | REPLY, protocol.decodeRuntimeResult, runtimeResult],
+  ["exec.output", EVENT.execOutput, protocol.decodeExecOutput, { stream: "stderr", data: Buffer.from("hi\n") }],
+  ["exec.reply", MESSAGE.exec | REPLY, protocol.decodeExecEnd, { outcome: "timedOut", status: 0, dropped: 12n }],
+  ["logReopen.reply", MESSAGE.logReopen | REPLY, protocol.decodeU64, 9007199254740993n],
+  ["exit", EVENT.exit, protocol.decodeContainer, { ...ctr2, acked: false }],
+  ["logError", EVENT.logError, protocol.decodeLogError, { id: "ctr1", errno: 28 }],
+  ["logRecovered", EVENT.logRecovered, protocol.decodeLogRecovered, { id: "ctr1", lostBytes: 4096n }],
+];
+
+for (const [name, type, payload] of requests)
+  test(`the monitor's ${name} request is written as the golden bytes are`, () => {
+    assert.deepEqual(encodeFrame(type, frame(name).seq, payload), golden.get(name));
+  });
+
+for (const [name, type, decode, value] of received)
+  test(`the monitor's ${name} is read as meant, with bytes after it ignored, and refused when cut short`, () => {
+    const read = frame(name);
+    assert.equal(read.type, type);
+    assert.deepEqual(decode(read.payload), value);
+    assert.deepEqual(decode(Buffer.concat([read.payload, Buffer.from("later")])), value);
+    for (let length = 0; length < read.payload.length; length++)
+      assert.throws(() => decode(read.payload.subarray(0, length)), WireError);
+  });
