@@ -76,8 +76,8 @@ static int take_over(int fd)
 	/* Somebody may have removed the locked file, so what it says counts too. */
 	n = pread(fd, text, sizeof(text) - 1, 0);
 	text[n > 0 ? n : 0] = 0;
-	if (sscanf(text, "%d %" SCNu64, &pid, &start_time) == 2)
-		outlive(pid, start_time);
+	if (sscanf(text, "%d %" SCNu64, &pid, &start_time) == 2 && pid != (int)getpid())
+		outlive(pid, start_time); /* in a PID namespace it may have had our number */
 	return 0;
 }
 
