@@ -24,6 +24,7 @@ import { pauseSpec } from "./pause-spec.ts";
 export interface Daemon extends AsyncDisposable {
   readonly sandboxes: SandboxService;
   readonly containers: ContainerService;
+  readonly monitors: Monitors;
   readonly network: ConfigWatch;
   readonly debts: DebtPayer;
   readonly discards: Retries;
@@ -59,6 +60,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
   return {
     sandboxes: services.sandboxService,
     containers: services.containerService,
+    monitors: services.monitors,
     network,
     debts,
     discards,
@@ -136,7 +138,9 @@ function wireSandboxes(parts: DaemonParts, sandboxParts: SandboxParts): SandboxS
   const { store, launcher, paths, host, cgroups, handlers, config } = parts;
   const sysctls = sysctlsOf(config);
   const { monitors } = sandboxParts;
-  const pause = new Pause({ operations: launcher, monitors, handlers, paths, spec: pauseSpec(parts, sysctls) });
+  const spec = pauseSpec(parts, sysctls);
+  const cgroupDirs = (sandbox: Sandbox, id: string) => cgroups.directories(sandbox, id);
+  const pause = new Pause({ operations: launcher, monitors, handlers, paths, spec, cgroupDirs });
   return new SandboxService({
     ...sandboxParts,
     store,

@@ -1,78 +1,89 @@
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
-import { access, mkdir } from "node:fs/promises";
-import { join } from "node:path";
-import { checkConfig } from "../config/check.ts";
-import { loadConfig } from "../config/load.ts";
+import { mkdir } from "node:fs/promises";
+import { setTimeout as delay } from "node:timers/promises";
+import { adminSocket, checkConfig } from "../config/check.ts";
+import { type LoadOptions, loadConfig } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
-import { LauncherSupervisor } from "../launcher/launcher-supervisor.ts";
 import { DomainError, messageOf } from "../lib/errors.ts";
 import { Log, resolveFormat } from "../lib/log.ts";
 import { descriptorSink, LogWriter } from "../lib/log-writer.ts";
-import { Paths } from "../sandbox/paths.ts";
 import { loadServices } from "../server/descriptor.ts";
 import type { CallRecord } from "../server/handler.ts";
 import { imageService } from "../server/image-service.ts";
 import { listen } from "../server/listen.ts";
 import { runtimeService } from "../server/runtime-service.ts";
-import { Store } from "../state/store.ts";
+import { claimSocket } from "../server/socket.ts";
+import type { Store } from "../state/store.ts";
+import { type AdminPorts, AdminServer } from "./admin-server.ts";
 import type { Command } from "./command.ts";
-import { type Daemon, startDaemon } from "./daemon.ts";
-import type { DaemonParts } from "./daemon-parts.ts";
 import { exitCodeOf, exitCodes } from "./exit-codes.ts";
-import { type OwnImages, openImages } from "./images.ts";
-import { LauncherEvents, monitorLauncher } from "./launcher-events.ts";
+import { nativeBinary, requireRoot } from "./native-binary.ts";
+import { nodeState, serverIdentity } from "./node-state.ts";
 import { NodeStatus } from "./node-status.ts";
-import { prepareHost } from "./prepare-host.ts";
-import { findHandlers } from "./runtime-handlers.ts";
+import { type OpenNode, openNode, openStore } from "./open-node.ts";
+import { reloadOnHangup } from "./reload.ts";
 import { nacelleVersion } from "./version-command.ts";
 
-/** `nacelle serve`: runs until SIGTERM or SIGINT; then finishes calls in flight and leaves the pods running. */
+const STORE_ANSWER_MS = 5_000;
+
+/**
+ * `nacelle serve`: runs until SIGTERM or SIGINT; then finishes calls in flight and leaves the pods running. A second
+ * signal ends it at once, which is as safe as a crash.
+ */
 export const serveCommand: Command = async ({ configFile, sets }, io) => {
+  const options: LoadOptions = { ...(configFile === undefined ? {} : { file: configFile }), sets };
   let config: Config;
   try {
-    config = loadConfig({ ...(configFile === undefined ? {} : { file: configFile }), sets });
+    config = loadConfig(options);
     checkConfig(config);
   } catch (error) {
     io.err(`nacelle serve: ${messageOf(error)}\n`);
     return exitCodes.badConfiguration;
   }
-  await using writer = new LogWriter(descriptorSink(2), (count) => `log lines dropped: ${count}`);
-  const log = Log.to({ ...logSettings(config), output: (line) => writer.line(line) });
-  const stop = new AbortController();
-  for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => stop.abort());
   try {
-    await serve(config, log, stop.signal);
+    await using writer = new LogWriter(descriptorSink(2), (count) => `log lines dropped: ${count}`);
+    const log = Log.to({ ...logSettings(config), output: (line) => writer.line(line) });
+    using _reload = reloadOnHangup(options, log, (changed) => log.configure(logSettings(changed)));
+    await serve(config, log, firstSignal());
     return exitCodes.ok;
   } catch (error) {
-    log.error("the server cannot run", { error: messageOf(error) });
-    return exitCodeOf(error);
+    // For a person, and so not in the log's format.
+    io.err(`nacelle serve: ${messageOf(error)}\n`);
+    const isConfig = error instanceof DomainError && error.kind === "invalidArgument";
+    return isConfig ? exitCodes.badConfiguration : exitCodeOf(error);
   }
 };
 
+/** Aborted by SIGTERM or SIGINT; the next of either does what it does to a process that knows nothing of signals. */
+function firstSignal(): AbortSignal {
+  const stop = new AbortController();
+  const names = ["SIGINT", "SIGTERM"] as const;
+  const onSignal = () => {
+    for (const name of names) process.off(name, onSignal);
+    stop.abort();
+  };
+  for (const name of names) process.on(name, onSignal);
+  return stop.signal;
+}
+
 /** Everything that the server is made of, in the order of its making; it is taken down in reverse. */
 async function serve(config: Config, log: Log, signal: AbortSignal): Promise<void> {
+  requireRoot();
   const binary = await nativeBinary();
   await using owned = new AsyncDisposableStack();
   await mkdir(config.runDir, { recursive: true, mode: 0o711 });
-  const store = owned.use(openStore(config));
-  const paths = new Paths(config);
-  const launcherEvents = new LauncherEvents();
-  const launcher = owned.use(await startLauncher(config, binary, store, launcherEvents, log));
-  const { host, cgroups } = owned.use(await prepareHost({ config, log, launcher, paths, binary }));
-  const handlers = await findHandlers(config, paths, launcher);
-  for (const { problem } of handlers.list()) if (problem !== "") log.warn(problem);
-  const images = owned.use(await openImages({ config, store, launcher, log }));
-  const parts: DaemonParts = {
-    ...{ config, log, store, launcher, launcherEvents, monitorLauncher: monitorLauncher(launcher) },
-    ...{ paths, host, cgroups, handlers, images: images.containers, snapshots: images.snapshots },
-  };
-  const daemon = owned.use(await startDaemon(parts));
-  await images.service.recovered();
+  const store = owned.use(openStore(config, config.listen));
+  // Before the launcher is started: its fencing would end the operations of another server in this run directory.
+  const admin = owned.use(await AdminServer.listen(adminSocket(config), notReady(config, "starting")));
+  await claimSocket(config.listen);
+  const node = owned.use(await openNode({ config, log, binary, store }));
   owned.use(keepHouse(store, log));
-  owned.use(await serveCri(parts, daemon, images));
+  owned.use(await serveCri(node));
+  let phase = "ready";
+  admin.serve(adminPorts(node, () => phase));
   log.info("ready", { listen: config.listen, version: nacelleVersion });
   if (!signal.aborted) await once(signal, "abort");
+  phase = "stopping";
   log.info("stopping: calls in flight are finished, pods go on running");
 }
 
@@ -80,35 +91,27 @@ function logSettings({ log }: Config) {
   return { level: log.level, format: resolveFormat(log.format, process.stderr.isTTY) };
 }
 
-function openStore({ root, listen: socket }: Config): Store {
-  const bootId = readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
-  // Field 22, counted behind the command's name, which may hold anything.
-  const startTime = readFileSync("/proc/self/stat", "utf8").split(") ").at(-1)?.split(" ")[19] ?? "";
-  return Store.open({ root, bootId, owner: { pid: process.pid, startTime, listen: socket } });
+/** The administrative interface of a process that does not serve, or not yet. */
+export function notReady(config: Config, phase: string): AdminPorts {
+  const refuse = () => Promise.reject(new DomainError("unavailable", `not ready: ${phase}`));
+  return { health: refuse, state: () => Promise.resolve(serverIdentity(config, phase)), importImages: refuse };
 }
 
-function startLauncher(
-  { runDir }: Config,
-  binary: string,
-  store: Store,
-  events: LauncherEvents,
-  log: Log,
-): Promise<LauncherSupervisor> {
-  return LauncherSupervisor.start({
-    binary,
-    runDir,
-    epoch: BigInt(store.epoch),
-    cgroup: cgroupOf(runDir),
-    log: (line) => log.warn("launcher", { line }),
-    onExited: ({ key, ending }) => events.onExited(key, ending),
-    onLost: (reason) => log.error("the launcher died and is started again", { reason }),
-    onRestarted: () => events.onRestarted(),
-  });
+function adminPorts(node: OpenNode, phase: () => string): AdminPorts {
+  return {
+    health: () => answers(node.parts.store),
+    state: () => nodeState(node, phase()),
+    importImages: (path, name, signal) => node.images.service.importDirectory(path, name, signal),
+  };
 }
 
-/** One name per server on this host: two of them must not kill each other's operations. */
-export function cgroupOf(runDir: string): string {
-  return runDir === "/run/nacelle" ? "nacelle" : `nacelle${runDir.replace(/[^A-Za-z0-9]+/g, "-")}`.slice(0, 100);
+/** That this runs at all says that the event loop turns. */
+async function answers(store: Store): Promise<void> {
+  const waiting = new AbortController();
+  const tooLong = delay(STORE_ANSWER_MS, "late", { signal: waiting.signal }).catch(() => "ended");
+  const first = await Promise.race([store.durable(), tooLong]);
+  waiting.abort();
+  if (first !== undefined) throw new DomainError("unavailable", "the state is not on disk after 5 s: look at the disk");
 }
 
 /** The store's housekeeping, whenever a second passed in which it was wanted. */
@@ -128,11 +131,8 @@ function keepHouse(store: Store, log: Log): Disposable {
   return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
-function serveCri(
-  { config, log, handlers, cgroups }: DaemonParts,
-  daemon: Daemon,
-  images: OwnImages,
-): Promise<AsyncDisposable> {
+function serveCri({ parts, daemon, images }: OpenNode): Promise<AsyncDisposable> {
+  const { config, log, handlers, cgroups } = parts;
   const definitions = loadServices();
   const status = new NodeStatus({
     config,
@@ -162,15 +162,4 @@ function observer(log: Log): (call: CallRecord) => void {
     else if (QUIET.test(method)) log.debug("call", fields);
     else log.info("call", fields);
   };
-}
-
-async function nativeBinary(): Promise<string> {
-  const path = join(import.meta.dirname, "../../build/nacelle-native");
-  try {
-    await access(path);
-    return path;
-  } catch (error) {
-    const message = `${path} is missing: run script/setup, or make -C native`;
-    throw new DomainError("failedPrecondition", message, { cause: error, fields: { reason: "missingRequirement" } });
-  }
 }

@@ -103,6 +103,11 @@ export class Monitors {
     }
   }
 
+  /** How many are connected. */
+  get count(): number {
+    return this.#monitors.size;
+  }
+
   find(sandboxId: string): Monitor | undefined {
     return this.#monitors.get(sandboxId);
   }

@@ -22,6 +22,7 @@ export async function claimSocket(path: string): Promise<void> {
   const owner = await ownerOf(path);
   throw failedPrecondition(
     `busy socket: ${path} is served by ${owner ?? "another process"}: stop that one or listen elsewhere`,
+    { reason: "socketBusy" },
   );
 }
 
