@@ -296,7 +296,7 @@ describe("a cgroup", () => {
       const launcher = await site.start();
       const path = join(mount, `${site.cgroup}-one`);
       mkdirSync(path);
-      const child = spawn("/bin/sh", ["-c", "trap '' TERM; sleep 1005.5 & wait"], { stdio: "ignore" });
+      const child = spawn("/bin/sleep", ["1005.5"], { stdio: "ignore" });
       await once(child, "spawn");
       writeFileSync(join(path, "cgroup.procs"), String(child.pid));
       await perform(launcher, { op: "killCgroup", paths: [path] }, { op: "removeCgroup", paths: [path] });
