@@ -273,14 +273,15 @@ describe("a cgroup", () => {
     const paths = hierarchies.map((mount) => join(mount, `${site.cgroup}-kill`));
     const children = paths.map((path) => join(path, "child"));
     for (const path of children) mkdirSync(path, { recursive: true });
-    // Members fork all the time; one of them sits in a child.
-    const child = spawn("/bin/sh", ["-c", "while :; do (while :; do :; done) & sleep 0.01; done"], {
+    // Members fork all the time, once all of them are members.
+    const child = spawn("/bin/sh", ["-c", "read go; while :; do (while :; do :; done) & sleep 0.01; done"], {
       detached: true,
-      stdio: "ignore",
+      stdio: ["pipe", "ignore", "ignore"],
     });
     await once(child, "spawn");
     const pid = child.pid ?? 0;
     for (const path of children) writeFileSync(join(path, "cgroup.procs"), String(pid));
+    child.stdin.end("go\n");
     const members = (): string[] =>
       children.flatMap((path) => readFileSync(join(path, "cgroup.procs"), "utf8").split("\n"));
     await until("it has forked", () => members().filter((member) => member !== "").length > 3 * children.length);
