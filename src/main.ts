@@ -7,6 +7,8 @@ import { messageOf } from "./lib/errors.ts";
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
   serve: async () => (await import("./cli/serve-command.ts")).serveCommand,
   config: async () => (await import("./cli/config-command.ts")).configCommand,
+  status: async () => (await import("./cli/status-command.ts")).statusCommand,
+  image: async () => (await import("./cli/image-command.ts")).imageCommand,
   version: async () => (await import("./cli/version-command.ts")).versionCommand,
 };
 

@@ -193,7 +193,9 @@ function sysctlsOf({ workload }: DaemonParts["config"]) {
 async function watchNetwork({ config, launcher, log }: DaemonParts): Promise<ConfigWatch> {
   const { confDir, binDirs } = config.cni;
   let network: ConfigWatch | undefined;
-  const tell = () => log.info("network", { ...network?.status() });
+  const tell = () => {
+    if (network !== undefined) log.info("network", { ...network.status() });
+  };
   const admit: ConfigWatchOptions["admit"] = (asked, signal) => admitNetwork(launcher, asked, 10_000, signal);
   network = await ConfigWatch.open({ confDir, binDirs, admit, onChange: tell });
   tell();

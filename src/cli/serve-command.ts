@@ -18,8 +18,9 @@ import { type AdminPorts, AdminServer } from "./admin-server.ts";
 import type { Command } from "./command.ts";
 import { exitCodeOf, exitCodes } from "./exit-codes.ts";
 import { nativeBinary, requireRoot } from "./native-binary.ts";
-import { nodeState, serverIdentity } from "./node-state.ts";
+import { nodeState } from "./node-state.ts";
 import { NodeStatus } from "./node-status.ts";
+import { notReady } from "./not-ready.ts";
 import { type OpenNode, openNode, openStore } from "./open-node.ts";
 import { reloadOnHangup } from "./reload.ts";
 import { nacelleVersion } from "./version-command.ts";
@@ -89,12 +90,6 @@ async function serve(config: Config, log: Log, signal: AbortSignal): Promise<voi
 
 function logSettings({ log }: Config) {
   return { level: log.level, format: resolveFormat(log.format, process.stderr.isTTY) };
-}
-
-/** The administrative interface of a process that does not serve, or not yet. */
-export function notReady(config: Config, phase: string): AdminPorts {
-  const refuse = () => Promise.reject(new DomainError("unavailable", `not ready: ${phase}`));
-  return { health: refuse, state: () => Promise.resolve(serverIdentity(config, phase)), importImages: refuse };
 }
 
 function adminPorts(node: OpenNode, phase: () => string): AdminPorts {
