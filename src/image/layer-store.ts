@@ -1,7 +1,7 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Operations } from "../launcher/operations.ts";
-import { messageOf } from "../lib/errors.ts";
+import { DomainError } from "../lib/errors.ts";
 import { Retries } from "../lib/retries.ts";
 import type { Change } from "../state/change.ts";
 import type { Store } from "../state/store.ts";
@@ -190,7 +190,7 @@ export class LayerStore implements AsyncDisposable {
       return known;
     } catch (error) {
       this.#removeTree(path);
-      throw error;
+      throw ofLayer(error, layer);
     }
   }
 
@@ -211,21 +211,13 @@ export class LayerStore implements AsyncDisposable {
     entry.expiry.unref();
   }
 
-  /** Row first: a row without a directory would be a lie after a crash. */
+  /** The row first, durably: a row without a directory would be a lie after a crash. */
   #drop(entry: Entry): void {
     const path = this.pathOf(entry.digest);
     this.#entries.delete(entry.digest);
     this.#count(entry.row, -1);
-    const { store } = this.#ports;
-    if (!entry.isStored) {
-      this.#removeTree(path);
-      return;
-    }
-    store.observe([this.#table.delete(entry.digest)]);
-    store.durable().then(
-      () => this.#removeTree(path),
-      (error: unknown) => this.#ports.report(`layer ${path} stays: ${messageOf(error)}`),
-    );
+    if (entry.isStored) this.#ports.store.observe([this.#table.delete(entry.digest)]);
+    this.#removeTree(path);
   }
 
   #count({ allocatedBytes, inodes }: LayerRow, sign: 1 | -1): void {
@@ -236,9 +228,16 @@ export class LayerStore implements AsyncDisposable {
   #removeTree(path: string): void {
     const options = { owner: "images", what: `removing ${path}`, deadlineMs: removeMs };
     this.#removals.add(path, async () => {
+      await this.#ports.store.durable();
       await this.#ports.operations.perform([{ op: "rmtree", path }], options);
     });
   }
+}
+
+/** Says which layer it was. */
+function ofLayer(error: unknown, { digest }: LayerDescriptor): unknown {
+  if (!(error instanceof DomainError) || error.message.includes(digest)) return error;
+  return new DomainError(error.kind, `layer ${digest}: ${error.message}`, { cause: error });
 }
 
 function verify({ digest, size, diffId }: LayerDescriptor, actual: UnpackedLayer): void {

@@ -1,5 +1,6 @@
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
+import { addAbortSignal } from "node:stream";
 
 export interface HttpTimeouts {
   /** Until a connection stands, TLS included. */
@@ -75,6 +76,9 @@ export class HttpClient implements Disposable {
     try {
       response = await promise;
       connected();
+      // The request's own signal ends to matter once the head of the response is here.
+      addAbortSignal(signal, response);
+      response.on("error", () => {}); // a reader is told by its iteration; without one nobody cares
       return response;
     } catch (error) {
       signal.throwIfAborted();
