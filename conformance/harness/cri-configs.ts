@@ -68,7 +68,7 @@ export function containerConfig(name: string, options: ContainerOptions = {}): M
     image: { image, userSpecifiedImage: image },
     command: options.command ?? ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1000 & wait; done"],
     args: options.args ?? [],
-    envs: options.envs ?? [{ key: "KUBERNETES_SERVICE_HOST", value: "10.96.0.1" }],
+    envs: options.envs ?? [env("KUBERNETES_SERVICE_HOST", "10.96.0.1")],
     mounts: [...(options.mounts ?? []), ...terminationMount(options.terminationPath)],
     labels: { "io.kubernetes.container.name": name },
     annotations: { "io.kubernetes.container.restartCount": String(attempt) },
@@ -85,6 +85,11 @@ export function containerConfig(name: string, options: ContainerOptions = {}): M
       },
     },
   };
+}
+
+/** An environment variable; on the wire its value is bytes. */
+export function env(key: string, value: string): Message {
+  return { key, value: Buffer.from(value) };
 }
 
 function podLabels(name: string, uid: string): Record<string, string> {

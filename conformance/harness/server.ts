@@ -106,7 +106,8 @@ async function removeTree(folder: string): Promise<void> {
   const table = await readFile("/proc/self/mountinfo", "utf8");
   const points = table.split("\n").map((line) => line.split(" ")[4] ?? "");
   for (const point of points.filter((path) => path.startsWith(`${folder}/`)).reverse()) {
-    await run("umount", ["--lazy", point]);
+    // Some are mounted twice and go together, by propagation.
+    await run("umount", ["--lazy", point]).catch(() => {});
   }
   await rm(folder, { recursive: true, force: true });
 }

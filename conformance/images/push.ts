@@ -14,9 +14,10 @@ export function repositoryAndTag(reference: string): { readonly repository: stri
   return { repository: path.slice(0, colon), tag: path.slice(colon + 1) };
 }
 
-/** Pushes every image of a layout to the registry at `http://address`, where all names lose their host part. */
-export async function pushLayout(layout: string, address: string): Promise<void> {
+/** Pushes every image of a layout, or those named, to the registry at `http://address`, where all names lose their host part. */
+export async function pushLayout(layout: string, address: string, only?: readonly string[]): Promise<void> {
   for (const { reference, root } of await layoutEntries(layout)) {
+    if (only !== undefined && !only.includes(reference)) continue;
     const { repository, tag } = repositoryAndTag(reference);
     const to: Target = { layout, base: `http://${address}/v2/${repository}` };
     await pushManifest(to, root, tag);
