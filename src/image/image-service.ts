@@ -7,10 +7,10 @@ import type { Store } from "../state/store.ts";
 import type { Table } from "../state/table.ts";
 import {
   candidates,
+  findImage,
   type Image,
   type ImageRow,
   type ImageState,
-  isNamed,
   named,
   type StoredImage,
   toImage,
@@ -157,7 +157,7 @@ export class ImageService {
 
   /** By tag, digest, id or unique id prefix; `undefined` when absent. Throws `invalidArgument` when malformed or ambiguous. */
   find(reference: string): Image | undefined {
-    const found = this.#find(reference);
+    const found = findImage(this.#visible(), reference, this.#searchRegistries);
     return found === undefined ? undefined : toImage(found);
   }
 
@@ -168,7 +168,7 @@ export class ImageService {
 
   /** Removes the image with all its names, durably. Absent: nothing to do. In use: its files stay until that is gone. */
   async remove(reference: string): Promise<void> {
-    const found = this.#find(reference);
+    const found = findImage(this.#visible(), reference, this.#searchRegistries);
     const { store } = this.#ports;
     if (found !== undefined) {
       store.commit([this.#table.update(found.id, { tags: [], digests: [], removed: true })], { essential: true });
@@ -179,7 +179,7 @@ export class ImageService {
 
   /** Throws `notFound` when the image is not here. */
   acquire(reference: string): HeldImage {
-    const found = this.#find(reference);
+    const found = findImage(this.#visible(), reference, this.#searchRegistries);
     if (found === undefined) throw notFound("image", reference);
     const { id, fixed, state } = found;
     this.#leases.set(id, (this.#leases.get(id) ?? 0) + 1);
@@ -286,21 +286,5 @@ export class ImageService {
 
   #visible(): readonly StoredImage[] {
     return this.#table.list().filter(({ state }) => !state.removed);
-  }
-
-  /** Names first: "cafe" is a name as well as the beginning of an id. */
-  #find(text: string): StoredImage | undefined {
-    const images = this.#visible();
-    const prefix = /^(?:sha256:)?([0-9a-f]{1,64})$/.exec(text)?.[1];
-    if (prefix === undefined || !text.startsWith("sha256:")) {
-      const references = candidates(text, this.#searchRegistries);
-      const found = references.map((reference) => images.find(({ state }) => isNamed(state, reference)));
-      const [image] = found.filter((image) => image !== undefined);
-      if (image !== undefined || prefix === undefined) return image;
-    }
-    const matches = images.filter(({ id }) => id.startsWith(`sha256:${prefix}`));
-    if (matches.length > 1)
-      throw invalidArgument(`image id ${text} is ambiguous: ${matches.length} images begin with it`);
-    return matches[0];
   }
 }

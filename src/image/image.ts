@@ -1,5 +1,5 @@
-import type { ImageConfig } from "./image-config.ts";
-import { userOf } from "./image-config.ts";
+import { invalidArgument } from "../lib/errors.ts";
+import { type ImageConfig, userOf } from "./image-config.ts";
 import { nameOf, parseReference, type Reference } from "./reference.ts";
 
 /** What never changes of an image. The row's id is "sha256:…", the digest of its configuration. */
@@ -62,7 +62,7 @@ export function untagged(state: ImageState, tag: string): ImageState {
 }
 
 /** Whether `state` has the name: by digest if `reference` has one, else by tag. */
-export function isNamed(state: ImageState, reference: Reference): boolean {
+function isNamed(state: ImageState, reference: Reference): boolean {
   const name = nameOf(reference);
   if (reference.digest !== undefined) return state.digests.includes(`${name}@${reference.digest}`);
   return state.tags.includes(`${name}:${reference.tag}`);
@@ -77,6 +77,28 @@ export function candidates(text: string, searchRegistries: readonly string[] | u
   const isShort = !text.includes("/") || !(/[.:]/.test(first) || first === "localhost" || /[A-Z]/.test(first));
   if (!isShort || searchRegistries === undefined || searchRegistries.length === 0) return [parseReference(text)];
   return searchRegistries.map((registry) => parseReference(`${registry}/${text}`));
+}
+
+/**
+ * The image that `text` names: by tag, digest, id or unique id prefix. Names first: "cafe" is a name as well as the
+ * beginning of an id. Throws `invalidArgument` when malformed or ambiguous.
+ */
+export function findImage(
+  images: readonly StoredImage[],
+  text: string,
+  searchRegistries: readonly string[] | undefined,
+): StoredImage | undefined {
+  const prefix = /^(?:sha256:)?([0-9a-f]{1,64})$/.exec(text)?.[1];
+  if (prefix === undefined || !text.startsWith("sha256:")) {
+    const references = candidates(text, searchRegistries);
+    const found = references.map((reference) => images.find(({ state }) => isNamed(state, reference)));
+    const [image] = found.filter((each) => each !== undefined);
+    if (image !== undefined || prefix === undefined) return image;
+  }
+  const matches = images.filter(({ id }) => id.startsWith(`sha256:${prefix}`));
+  if (matches.length > 1)
+    throw invalidArgument(`image id ${text} is ambiguous: ${matches.length} images begin with it`);
+  return matches[0];
 }
 
 function sorted(names: readonly string[]): readonly string[] {

@@ -35,8 +35,6 @@ export interface RegistriesConf {
   readonly searchRegistries: readonly string[] | undefined;
 }
 
-export const emptyRegistriesConf: RegistriesConf = { registries: [], searchRegistries: undefined };
-
 type Table = Readonly<Record<string, unknown>>;
 
 /** Parses one file. Throws `invalidArgument` naming `file`, the key and, for a syntax error, the line. */
