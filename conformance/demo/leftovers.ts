@@ -56,12 +56,10 @@ export class Leftovers {
     for (const name of (await readdir(this.#paths.root)).filter((file) => file.startsWith("state.db"))) {
       await cp(join(this.#paths.root, name), join(copy, name));
     }
-    const rows = new Map(Object.entries(await stateRows(copy)));
-    assert.ok(
-      (rows.get("sandboxes") ?? 0) > 0 && (rows.get("containers") ?? 0) > 0,
-      "no rows of the pods in the state",
-    );
-    return list(rows);
+    const rows = await stateRows(copy);
+    const shown = ["sandboxes", "containers", "attachments"].map((table) => [table, rows[table] ?? 0] as const);
+    for (const [table, count] of shown) assert.ok(count > 0, `running pods have no rows of ${table}`);
+    return list(new Map(shown));
   }
 
   /** Asserts that nothing is there that was not there before the pods; answers what was looked for. */
