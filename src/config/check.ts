@@ -28,6 +28,24 @@ export function checkConfig(config: Config): void {
   if (config.metrics.listen !== "" && !/^[^\s]+:\d{1,5}$/.test(config.metrics.listen)) {
     throw invalidArgument('metrics.listen: expected host:port, like "127.0.0.1:9400"', { key: "metrics.listen" });
   }
+  refuseUnserved(config);
+}
+
+/** Values that a later version will serve: said now, and not found out by what does not happen. */
+function refuseUnserved({ cgroupDriver, images, metrics, runtimes }: Config): void {
+  const unserved: [key: string, isAsked: boolean][] = [
+    ["cgroupDriver: systemd", cgroupDriver === "systemd"],
+    ["images.keepBlobs: true", images.keepBlobs],
+    ["metrics.listen", metrics.listen !== ""],
+    ...Object.entries(runtimes).flatMap(([name, { exit, signal, stats }]): [string, boolean][] => [
+      [`runtimes.${name}.exit: wait`, exit === "wait"],
+      [`runtimes.${name}.signal: runtime`, signal === "runtime"],
+      [`runtimes.${name}.stats: events`, stats === "events"],
+    ]),
+  ];
+  for (const [key, isAsked] of unserved) {
+    if (isAsked) throw invalidArgument(`${key} is not served by this version; leave it at its default`, { key });
+  }
 }
 
 function checkPaths(config: Config): void {

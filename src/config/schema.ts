@@ -90,7 +90,7 @@ export const schema = section("", {
   cgroupDriver: setting(
     oneOf("auto", "cgroupfs", "systemd"),
     "auto",
-    "Who makes cgroups; `auto`: systemd where it runs as process 1.",
+    "Who makes cgroups; `auto`: cgroupfs. `systemd` is not served by this version.",
   ),
   cgroupParent: setting(path(), "/nacelle", "The cgroup parent of pods that name none, and of the monitors."),
   defaultRuntime: setting(text("a key of runtimes"), "runc", "The handler of pods that name none."),

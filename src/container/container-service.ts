@@ -1,84 +1,65 @@
+import { Turns } from "../launcher/turns.ts";
 import { DomainError, messageOf, notFound } from "../lib/errors.ts";
-import { type FlightControl, Flights, SingleFlight } from "../lib/flights.ts";
-import { findId, newId } from "../lib/ids.ts";
+import { SingleFlight } from "../lib/flights.ts";
+import { findId } from "../lib/ids.ts";
 import { KeyedLock, orAborted } from "../lib/keyed-lock.ts";
 import type { Retries } from "../lib/retries.ts";
 import type { MonitoredContainer } from "../monitor/protocol.ts";
 import type { ContainerConfig, SandboxConfig } from "../oci/config.ts";
 import { parseSignal } from "../oci/signal.ts";
-import type { Handlers } from "../sandbox/handlers.ts";
-import type { Monitors } from "../sandbox/monitors.ts";
 import { startProcess } from "../sandbox/runtime-calls.ts";
 import { requireReady, type Sandbox } from "../sandbox/sandbox.ts";
-import type { Store } from "../state/store.ts";
-import { type BuildPorts, buildContainer, type ContainerImages, planContainer } from "./build-container.ts";
 import { type Container, isAlive, isListed, requirePhase } from "./container.ts";
-import { type ContainerStore, containerName } from "./container-store.ts";
+import { ContainerCreations, type CreationPorts } from "./container-creations.ts";
 import { exited, startFailed } from "./ending.ts";
 import { type ExecResult, execSync } from "./exec-sync.ts";
 import { Exits } from "./exits.ts";
 import { releaseContainer } from "./release-container.ts";
-import { isSameContainer } from "./same-config.ts";
 import { Stops } from "./stops.ts";
 
-export interface ContainerServicePorts extends BuildPorts {
-  readonly store: Store;
-  readonly containers: ContainerStore;
-  readonly images: ContainerImages;
-  readonly handlers: Handlers;
-  readonly monitors: Monitors;
-  readonly sandboxes: {
-    /** Listed ones, by id or unique prefix. */
-    get(idOrPrefix: string): Sandbox;
-    /** Any that has a row. */
-    byId(id: string): Sandbox;
-  };
+export interface ContainerServicePorts extends CreationPorts {
   /** Directories of a cgroup in every hierarchy. */
+  readonly execs: { readonly maxConcurrent: number; readonly maxOutputBytes: number };
   readonly cgroupDirs: (sandbox: Sandbox, id: string) => readonly string[];
   readonly discards: Retries;
-  readonly now: () => Temporal.Instant;
   readonly log: (message: string, fields: Readonly<Record<string, string>>) => void;
 }
 
-interface Asked {
-  readonly sandboxId: string;
-  readonly config: ContainerConfig;
-}
-
-/** A created container whose creation no live call was told of is undone after this. */
-const UNCOLLECTED_MS = 600_000;
 const SIGKILL = 9;
 
 /** Containers: created once per name, started once, ended once, whoever asks how often. */
 export class ContainerService {
   readonly #ports: ContainerServicePorts;
-  readonly #creations = new Flights<Asked>("container", (a, b) => isSameContainer(a.config, b.config));
+  readonly #creations: ContainerCreations;
   readonly #running = new SingleFlight();
   readonly #locks = new KeyedLock();
   readonly #exits = new Exits();
-  /** Ends of processes whose creation is not stored yet. */
-  readonly #early = new Map<string, MonitoredContainer>();
   readonly #stops: Stops;
+  readonly #execs: Turns;
 
   constructor(ports: ContainerServicePorts) {
     this.#ports = ports;
+    this.#execs = new Turns({ atOnce: ports.execs.maxConcurrent, perOwner: ports.execs.maxConcurrent, waiting: 4_096 });
+    this.#creations = new ContainerCreations(ports, {
+      discard: (container) => this.discard(container),
+      ended: (id, exit) => this.ended(id, exit),
+    });
     this.#stops = new Stops({ kill: (id) => this.#kill(id), exits: this.#exits });
   }
 
   /** Resolves with the id of a created container; the answer is durable. A call for a name in flight joins it. */
-  async create(
-    sandboxIdOrPrefix: string,
+  create(
+    sandboxId: string,
     config: ContainerConfig,
-    _sandbox: SandboxConfig | undefined,
+    _sandboxConfig: SandboxConfig | undefined,
     signal: AbortSignal,
   ): Promise<string> {
-    const sandbox = requireReady(this.#ports.sandboxes.get(sandboxIdOrPrefix));
-    this.#ports.handlers.require(sandbox.runtimeHandler);
-    const asked = { sandboxId: sandbox.id, config };
-    const key = containerName(sandbox.id, config);
-    const id = await this.#creations.join(key, asked, (control) => this.#create(sandbox, asked, control), signal);
-    await this.#collected(id);
-    return id;
+    return this.#creations.create(sandboxId, config, signal);
+  }
+
+  /** A created container that nobody was told of is undone in ten minutes unless somebody collects it. */
+  awaitCollection(id: string): void {
+    this.#creations.awaitCollection(id);
   }
 
   /** Starts a created container; one that runs already has been started by the call that this one repeats. */
@@ -126,6 +107,7 @@ export class ContainerService {
     signal: AbortSignal,
   ): Promise<ExecResult> {
     const container = requirePhase(this.get(idOrPrefix), "running");
+    using _turn = await this.#execs.take(container.sandboxId, signal);
     return execSync(
       this.#ports,
       this.#ports.sandboxes.byId(container.sandboxId),
@@ -142,13 +124,15 @@ export class ContainerService {
     await orAborted(this.#ports.monitors.require(container.sandboxId).reopenLog(container.id), signal);
   }
 
-  inFlight(): { readonly creations: ReturnType<Flights<Asked>["snapshot"]>; readonly calls: readonly string[] } {
-    return { creations: this.#creations.snapshot(), calls: this.#running.keys() };
+  inFlight(): { readonly creations: ReturnType<ContainerCreations["inFlight"]>; readonly calls: readonly string[] } {
+    return { creations: this.#creations.inFlight(), calls: this.#running.keys() };
   }
 
   async abortCreations(sandboxId: string): Promise<void> {
     const reason = new DomainError("failedPrecondition", `sandbox ${sandboxId} is being stopped`);
-    await this.#creations.abort((key) => key.startsWith(`${sandboxId}/`), reason);
+    await this.#creations.abort(sandboxId, reason);
+    const discarded = this.#ports.containers.ofSandbox(sandboxId).filter(({ state }) => state.phase === "discarded");
+    await Promise.all(discarded.map(({ id }) => this.#running.run(`remove ${id}`, () => this.#remove(id))));
   }
 
   async killAll(sandboxId: string): Promise<void> {
@@ -165,7 +149,7 @@ export class ContainerService {
   ended(id: string, exit: MonitoredContainer): void {
     const container = this.#ports.containers.get(id);
     if (container?.state.phase === "creating") {
-      this.#early.set(id, exit);
+      this.#creations.endedEarly(id, exit);
       return;
     }
     const finishedAt = Temporal.Instant.fromEpochNanoseconds(exit.exitedNs);
@@ -191,72 +175,6 @@ export class ContainerService {
     discards.add(`container ${container.id}`, () =>
       this.#running.run(`remove ${container.id}`, () => this.#remove(container.id)),
     );
-  }
-
-  /** Undoes a created container in ten minutes unless somebody is told of it or starts it. */
-  awaitCollection(id: string): void {
-    const timer = setTimeout(() => {
-      const container = this.#ports.containers.get(id);
-      if (container?.state.phase === "created" && !container.state.collected) this.discard(container);
-    }, UNCOLLECTED_MS);
-    timer.unref();
-  }
-
-  async #create(sandbox: Sandbox, asked: Asked, control: FlightControl): Promise<string> {
-    const { store, containers, images, now } = this.#ports;
-    const existing = this.#existing(asked);
-    if (existing !== undefined) return existing;
-    using image = images.acquire(asked.config.image.image);
-    const container = planContainer({ id: newId(), sandbox, config: asked.config, image, createdAt: now() });
-    control.stage.enter("storing what is about to be made");
-    images.retain(container.id, container.imageId);
-    store.commit([...containers.inserted(container)]);
-    try {
-      await store.durable();
-      const { user, process } = await buildContainer(this.#ports, { sandbox, container, image }, control);
-      control.stage.enter("storing the container");
-      control.signal.throwIfAborted();
-      requireReady(this.#ports.sandboxes.byId(sandbox.id));
-      const collected = control.isAwaited();
-      const { pid, startTime } = process;
-      const created: Container = { ...container, user, state: { phase: "created", pid, startTime, collected } };
-      store.commit([containers.updated(created)]);
-      const early = this.#early.get(container.id);
-      if (early !== undefined) this.ended(container.id, early);
-      await store.durable();
-      if (!collected) this.awaitCollection(container.id);
-      return container.id;
-    } catch (error) {
-      this.discard(container);
-      throw error;
-    } finally {
-      this.#early.delete(container.id);
-    }
-  }
-
-  #existing({ sandboxId, config }: Asked): string | undefined {
-    const holder = this.#ports.containers.holder(sandboxId, config);
-    if (holder === undefined) return undefined;
-    const same = isSameContainer(holder.config, config);
-    if (same && holder.state.phase === "created") return holder.id;
-    if (holder.state.phase === "created" && !holder.state.collected) {
-      this.discard(holder);
-      return undefined;
-    }
-    throw new DomainError(
-      "alreadyExists",
-      `container ${holder.id} holds the name ${containerName(sandboxId, config)} and is ${holder.state.phase}` +
-        `${same ? "" : " with a different configuration"}; remove it or raise metadata.attempt`,
-      { fields: { id: holder.id } },
-    );
-  }
-
-  /** Somebody is about to be told of it: durably listed before the answer. */
-  async #collected(id: string): Promise<void> {
-    const { store, containers } = this.#ports;
-    const container = containers.get(id);
-    if (container?.state.phase !== "created" || container.state.collected) return;
-    await store.save([containers.updated({ ...container, state: { ...container.state, collected: true } })]);
   }
 
   async #start(id: string): Promise<void> {

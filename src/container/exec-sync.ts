@@ -14,6 +14,8 @@ export interface ExecPorts {
   readonly monitors: Monitors;
   readonly handlers: Handlers;
   readonly paths: Paths;
+  /** Both outputs together: a kubelet takes messages of 16 MiB. */
+  readonly execs: { readonly maxOutputBytes: number };
 }
 
 export interface ExecResult {
@@ -22,8 +24,6 @@ export interface ExecResult {
   readonly exitCode: number;
 }
 
-/** A kubelet takes messages of 16 MiB. */
-const MAX_OUTPUT = 15 << 20;
 const RUNTIME_MS = 60_000;
 
 /**
@@ -54,7 +54,7 @@ export async function execSync(
     process: Buffer.from(JSON.stringify({ ...process, args: command, terminal: false })),
     timeoutMs,
     deadlineMs: RUNTIME_MS,
-    maxOutput: MAX_OUTPUT,
+    maxOutput: ports.execs.maxOutputBytes,
   };
   const result = await explained(`${handler.name} exec`, () => monitor.execSync(container.id, request, signal));
   if (result.outcome === "timedOut") {
@@ -64,14 +64,18 @@ export async function execSync(
     );
   }
   const exitCode = result.outcome === "signaled" ? 128 + result.status : result.status;
-  return { stdout: result.stdout, stderr: withDropped(result.stderr, result.droppedBytes), exitCode };
+  return {
+    stdout: result.stdout,
+    stderr: withDropped(result.stderr, result.droppedBytes, request.maxOutput),
+    exitCode,
+  };
 }
 
 async function readProcess(paths: Paths, id: string): Promise<OciProcess> {
   return JSON.parse(await readFile(join(paths.bundle(id), "process.json"), "utf8"));
 }
 
-function withDropped(stderr: Buffer, dropped: number): Buffer {
+function withDropped(stderr: Buffer, dropped: number, limit: number): Buffer {
   if (dropped === 0) return stderr;
-  return Buffer.concat([stderr, Buffer.from(`\n[${dropped} bytes of output dropped: the limit is ${MAX_OUTPUT}]\n`)]);
+  return Buffer.concat([stderr, Buffer.from(`\n[${dropped} bytes of output dropped: the limit is ${limit}]\n`)]);
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { describe, it } from "node:test";
-import { Flights, type FlightControl, SingleFlight } from "./flights.ts";
+import { type FlightControl, Flights, SingleFlight } from "./flights.ts";
 
 interface Asked {
   readonly image: string;

@@ -12,7 +12,8 @@ describe("findId", () => {
   });
 
   it("finds nothing for what begins no id or is not hexadecimal", () => {
-    for (const text of ["", "ad", "../etc", "AB", `${a}0`, "0e7f-11"]) assert.equal(findId("sandbox", text, [a, b]), undefined);
+    for (const text of ["", "ad", "../etc", "AB", `${a}0`, "0e7f-11"])
+      assert.equal(findId("sandbox", text, [a, b]), undefined);
   });
 
   it("refuses an ambiguous prefix and names what it could mean", () => {

@@ -37,7 +37,10 @@ describe("payloads", () => {
   it("read back what was written", () => {
     const bytes = new PayloadWriter().u8(1).u16(2).u32(3).i32(-4).u64(5n).str("é").strings(["a", ""]).done();
     const r = new PayloadReader(bytes);
-    assert.deepEqual([r.u8(), r.u16(), r.u32(), r.i32(), r.u64(), r.str(), r.list((x) => x.str())], [1, 2, 3, -4, 5n, "é", ["a", ""]]);
+    assert.deepEqual(
+      [r.u8(), r.u16(), r.u32(), r.i32(), r.u64(), r.str(), r.list((x) => x.str())],
+      [1, 2, 3, -4, 5n, "é", ["a", ""]],
+    );
   });
 
   it("throw their own error for any prefix of a payload, and nothing else", () => {

@@ -16,6 +16,8 @@ export interface BuildPorts {
   readonly paths: Paths;
   /** The host's resolv.conf, read at start-up and when it changes. */
   readonly hostResolvConf: () => Buffer;
+  /** Of the host, for sandboxes in its UTS namespace. */
+  readonly hostname: string;
   /** Pairs of a path below /proc/sys and a value. */
   readonly sysctls: (sandbox: Sandbox) => readonly (readonly [string, string])[];
 }
@@ -87,7 +89,8 @@ async function processes(ports: BuildPorts, sandbox: Sandbox, signal: AbortSigna
 }
 
 /** Files, shm and the namespaces that are not the network's, in one go. */
-function files({ paths, hostResolvConf, sysctls }: BuildPorts, sandbox: Sandbox): readonly Operation[] {
+function files(ports: BuildPorts, sandbox: Sandbox): readonly Operation[] {
+  const { paths, hostResolvConf, sysctls } = ports;
   const { id, config } = sandbox;
   const at = (name: "shm" | "hosts" | "hostname" | "resolv.conf") => paths.inSandbox(id, name);
   const hostname = sandboxHostname(config);
@@ -109,7 +112,7 @@ function files({ paths, hostResolvConf, sysctls }: BuildPorts, sandbox: Sandbox)
     ...namespaces(paths, sandbox, hostname, sysctls(sandbox)),
     ...(config.namespaces.ipc === "node" ? [] : shm),
     write(at("hosts"), Buffer.from(hostsFile(config))),
-    ...(hostname === undefined ? [] : [write(at("hostname"), Buffer.from(`${hostname}\n`))]),
+    write(at("hostname"), Buffer.from(`${hostname ?? ports.hostname}\n`)),
     write(at("resolv.conf"), dns === undefined ? hostResolvConf() : Buffer.from(dns)),
   ];
 }

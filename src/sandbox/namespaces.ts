@@ -1,3 +1,4 @@
+import { invalidArgument } from "../lib/errors.ts";
 import type { ContainerConfig } from "../oci/config.ts";
 import type { NamespaceChoices } from "../oci/spec/input.ts";
 import type { Paths } from "./paths.ts";
@@ -29,7 +30,7 @@ export function containerNamespaces(
   pidOf: (id: string) => number,
 ): NamespaceChoices {
   const { namespaces } = config.security;
-  const inherited = pinned(paths, sandbox);
+  refuseNode(sandbox, config);
   const pid = (id: string) => `/proc/${pidOf(id)}/ns/pid`;
   const choices = {
     container: () => "new",
@@ -39,10 +40,18 @@ export function containerNamespaces(
     target: () => pid(namespaces.targetId),
   };
   return {
-    ...inherited,
-    // A container may ask for the node's namespace in a sandbox that has its own; the reverse is the sandbox's choice.
-    network: namespaces.network === "node" ? "host" : inherited.network,
-    ipc: namespaces.ipc === "node" ? "host" : inherited.ipc,
+    // Network and IPC are the sandbox's, whatever the container's own options say.
+    ...pinned(paths, sandbox),
     pid: choices[namespaces.pid](),
   };
+}
+
+/** A container cannot have more of the node than its sandbox was given. */
+function refuseNode(sandbox: Sandbox, { security }: ContainerConfig): void {
+  for (const kind of ["network", "pid", "ipc"] as const) {
+    if (security.namespaces[kind] !== "node" || sandbox.config.namespaces[kind] === "node") continue;
+    throw invalidArgument(
+      `config.linux.security_context.namespace_options.${kind} is NODE, but the sandbox has a ${kind} namespace of its own`,
+    );
+  }
 }

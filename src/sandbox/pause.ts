@@ -17,6 +17,8 @@ export interface PausePorts {
   readonly handlers: Handlers;
   readonly paths: Paths;
   readonly spec: (sandbox: Sandbox) => OciSpec;
+  /** Directories of a cgroup in every hierarchy. */
+  readonly cgroupDirs: (sandbox: Sandbox, id: string) => readonly string[];
 }
 
 /**
@@ -58,8 +60,18 @@ export class Pause implements PausePort {
 
   /** Kills it and forgets it. None: nothing to do. */
   async stop(sandbox: Sandbox): Promise<void> {
-    const entry = this.#ports.handlers.find(sandbox.runtimeHandler);
+    const { operations, handlers, cgroupDirs } = this.#ports;
+    const entry = handlers.find(sandbox.runtimeHandler);
     if (entry === undefined || !this.isNeeded(sandbox)) return;
-    await deleteProcess(this.#ports.operations, entry.handler, sandbox.id);
+    await deleteProcess(operations, entry.handler, sandbox.id);
+    // A runtime that was killed in the middle of its work does not know what it had made.
+    const paths = cgroupDirs(sandbox, sandbox.id);
+    await operations.perform(
+      [
+        { op: "killCgroup", paths },
+        { op: "removeCgroup", paths },
+      ],
+      { owner: sandbox.id, what: "removing the pause cgroup", deadlineMs: 10_000 },
+    );
   }
 }

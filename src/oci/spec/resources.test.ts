@@ -78,7 +78,7 @@ test("passes cgroup v2's own files on v2 alone", () => {
   assert.match(build({ unified: { "memory.oom.group": "1" } }).notices.join(), /memory.oom.group is ignored/);
 });
 
-const POLICY = { unprivilegedPorts: true, pingGroupRange: "0 2147483647" };
+const POLICY = { unprivilegedPortStart: 0, pingGroupRange: "0 2147483647" };
 const POD = sampleSandbox.namespaces;
 
 test("reads sysctl names with dots and with slashes", () => {

@@ -4,8 +4,8 @@ import type { NamespaceChoices } from "./input.ts";
 
 /** What pods get that have a network of their own; the request's own values win. */
 export interface SysctlPolicy {
-  /** Lets every user bind ports below 1024. */
-  readonly unprivilegedPorts: boolean;
+  /** The first port that every user may bind. */
+  readonly unprivilegedPortStart: number;
   /** Value of net.ipv4.ping_group_range: who may ping without a capability. Empty: the kernel's default. */
   readonly pingGroupRange: string;
 }
@@ -47,9 +47,9 @@ export function sandboxSysctls(
 }
 
 function networkDefaults(policy: SysctlPolicy): readonly (readonly [string, string])[] {
-  const { unprivilegedPorts, pingGroupRange } = policy;
+  const { unprivilegedPortStart, pingGroupRange } = policy;
   return [
-    ...(unprivilegedPorts ? ([["net/ipv4/ip_unprivileged_port_start", "0"]] as const) : []),
+    ["net/ipv4/ip_unprivileged_port_start", String(unprivilegedPortStart)],
     ...(pingGroupRange === "" ? [] : ([["net/ipv4/ping_group_range", pingGroupRange]] as const)),
   ];
 }

@@ -1,0 +1,135 @@
+import { dirname } from "node:path";
+import type { Operation, Operations } from "../launcher/operations.ts";
+import { hasCode, invalidArgument, messageOf } from "../lib/errors.ts";
+import type { ContainerConfig, MountRequest } from "../oci/config.ts";
+import type { ResolvedDevice, ResolvedMount } from "../oci/spec/input.ts";
+import { type ResolvedUser, resolveUser } from "../oci/user.ts";
+import type { Paths } from "../sandbox/paths.ts";
+import type { Container } from "./container.ts";
+import { hostDevices, resolveDevices } from "./host-devices.ts";
+
+interface LookPorts {
+  readonly operations: Operations;
+  readonly paths: Paths;
+}
+
+/** What is really there of what a container asks for. */
+export interface Surroundings {
+  readonly user: ResolvedUser;
+  readonly mounts: readonly ResolvedMount[];
+  readonly devices: readonly ResolvedDevice[];
+  /** Only for privileged containers. */
+  readonly hostDevices: readonly ResolvedDevice[];
+  readonly localhostProfile: string | undefined;
+}
+
+const LOOK_MS = 20_000;
+/** Also of a seccomp profile: what the launcher answers at most. */
+const MAX_FILE = 131_072;
+
+/**
+ * Looks at everything that somebody else owns: the image's files, volumes, devices, profiles. Each look is a child of the
+ * launcher's with a deadline, and all go on side by side, so that one dead volume is named and holds up nobody else.
+ */
+export async function lookAround(ports: LookPorts, container: Container, imageUser: string): Promise<Surroundings> {
+  const { operations } = ports;
+  const { id, config } = container;
+  const [user, mounts, devices, allDevices, localhostProfile] = await Promise.all([
+    findUser(ports, container, imageUser),
+    Promise.all(config.mounts.map((mount, index) => resolveMount(operations, id, mount, index))),
+    resolveDevices(operations, id, config.devices),
+    config.security.privileged ? hostDevices(operations, id) : [],
+    readProfile(operations, id, config),
+    ensureLogDirectory(operations, container),
+  ]);
+  return { user, mounts, devices, hostDevices: allDevices, localhostProfile };
+}
+
+async function findUser(ports: LookPorts, { id, config }: Container, imageUser: string): Promise<ResolvedUser> {
+  const [passwd, group] = await Promise.all([
+    readInRootfs(ports, id, "/etc/passwd"),
+    readInRootfs(ports, id, "/etc/group"),
+  ]);
+  return resolveUser(config.security, imageUser, passwd, group);
+}
+
+/** The text of a file of the image's; empty when it has none. */
+async function readInRootfs({ operations, paths }: LookPorts, id: string, path: string): Promise<string> {
+  const read: Operation = { op: "readInRoot", root: paths.rootfs(id), path, max: MAX_FILE };
+  try {
+    const [text] = await operations.perform([read], {
+      owner: id,
+      what: `reading the image's ${path}`,
+      deadlineMs: LOOK_MS,
+    });
+    return text?.toString() ?? "";
+  } catch (error) {
+    if (hasCode(error, "ENOENT") || hasCode(error, "ENOTDIR")) return "";
+    throw error;
+  }
+}
+
+/** Each on its own, so that the error of a dead volume names it. */
+async function resolveMount(
+  operations: Operations,
+  owner: string,
+  request: MountRequest,
+  index: number,
+): Promise<ResolvedMount> {
+  const what = `looking at config.mounts[${index}].host_path ${JSON.stringify(request.hostPath)}`;
+  try {
+    // CRI: "If the hostpath is a symbolic link, runtimes should follow the symlink and mount the real destination".
+    const [source] = await operations.perform([{ op: "realpath", path: request.hostPath }], {
+      owner,
+      what,
+      deadlineMs: LOOK_MS,
+    });
+    return { request, source: source?.toString() ?? request.hostPath };
+  } catch (error) {
+    if (!hasCode(error, "ENOENT") && !hasCode(error, "ENOTDIR")) throw error;
+    // CRI: "If the host path doesn't exist, then runtimes should report error".
+    throw invalidArgument(
+      `config.mounts[${index}].host_path ${JSON.stringify(request.hostPath)} does not exist on this node`,
+    );
+  }
+}
+
+async function readProfile(
+  operations: Operations,
+  owner: string,
+  config: ContainerConfig,
+): Promise<string | undefined> {
+  const { seccomp, privileged } = config.security;
+  if (seccomp.type !== "localhost" || privileged) return undefined;
+  const read: Operation = { op: "readInRoot", root: "/", path: seccomp.localhostRef, max: MAX_FILE };
+  try {
+    const [text] = await operations.perform([read], {
+      owner,
+      what: "reading the seccomp profile",
+      deadlineMs: LOOK_MS,
+    });
+    return text?.toString() ?? "";
+  } catch (error) {
+    throw invalidArgument(
+      `security_context.seccomp.localhost_ref ${seccomp.localhostRef} cannot be read: ${messageOf(error)}`,
+    );
+  }
+}
+
+async function ensureLogDirectory(operations: Operations, { id, logPath }: Container): Promise<void> {
+  if (logPath === "") return;
+  const make: Operation = { op: "mkdir", path: dirname(logPath), mode: 0o755, parents: true };
+  await operations.perform([make], { owner: id, what: "making the log directory", deadlineMs: LOOK_MS });
+}
+
+/** The directory that the process starts in: made if the image lacks it, as every runtime does. */
+export async function ensureWorkingDir(
+  operations: Operations,
+  owner: string,
+  root: string,
+  cwd: string,
+): Promise<void> {
+  if (cwd === "/") return;
+  const make: Operation = { op: "mkdirInRoot", root, path: cwd, mode: 0o755 };
+  await operations.perform([make], { owner, what: `making the working directory ${cwd}`, deadlineMs: LOOK_MS });
+}
