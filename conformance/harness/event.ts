@@ -12,7 +12,12 @@ export async function written(path: string, text: string, signal: AbortSignal): 
   await changedUntil(path, async () => (await readFile(path, "utf8")).includes(text), signal);
 }
 
-async function changedUntil(watched: string, isTrue: () => Promise<boolean>, signal: AbortSignal): Promise<void> {
+/** Resolves once `isTrue`, which is asked again after each change of the file or folder. Rejects with the signal's reason. */
+export async function changedUntil(
+  watched: string,
+  isTrue: () => Promise<boolean>,
+  signal: AbortSignal,
+): Promise<void> {
   const enough = new AbortController();
   const either = AbortSignal.any([signal, enough.signal]);
   const changes = watch(watched, { signal: either })[Symbol.asyncIterator]();
