@@ -1,4 +1,4 @@
-import { isDeepStrictEqual } from "node:util";
+import { isSameValue } from "../lib/same-value.ts";
 import type { ContainerConfig } from "../oci/config.ts";
 
 const TERMINATION_PATH = "io.kubernetes.container.terminationMessagePath";
@@ -13,7 +13,7 @@ const SERVICE_VARIABLE =
  * the termination message and reads the services anew: neither makes it another container.
  */
 export function isSameContainer(first: ContainerConfig, second: ContainerConfig): boolean {
-  return isDeepStrictEqual(lasting(first), lasting(second));
+  return isSameValue(lasting(first), lasting(second));
 }
 
 function lasting(config: ContainerConfig): ContainerConfig {

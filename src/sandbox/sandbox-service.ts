@@ -1,9 +1,9 @@
-import { isDeepStrictEqual } from "node:util";
 import { DomainError, notFound } from "../lib/errors.ts";
 import { type FlightControl, Flights, SingleFlight } from "../lib/flights.ts";
 import { findId, newId } from "../lib/ids.ts";
 import { KeyedLock } from "../lib/keyed-lock.ts";
 import type { Retries } from "../lib/retries.ts";
+import { isSameValue } from "../lib/same-value.ts";
 import type { SandboxConfig } from "../oci/config.ts";
 import type { Store } from "../state/store.ts";
 import { type BuildPorts, buildSandbox } from "./build-sandbox.ts";
@@ -48,7 +48,7 @@ interface Asked {
 /** Sandboxes: created once per name, however often they are asked for; stopped and removed from any state. */
 export class SandboxService {
   readonly #ports: SandboxServicePorts;
-  readonly #creations = new Flights<Asked>("sandbox", isDeepStrictEqual);
+  readonly #creations = new Flights<Asked>("sandbox", isSameValue);
   readonly #endings = new SingleFlight();
   readonly #locks = new KeyedLock();
 
@@ -166,7 +166,7 @@ export class SandboxService {
     const id = sandboxes.holder(config);
     const holder = id === undefined ? undefined : sandboxes.get(id);
     if (id === undefined || holder === undefined) return undefined;
-    const same = isDeepStrictEqual(holder.config, config) && holder.runtimeHandler === runtimeHandler;
+    const same = isSameValue(holder.config, config) && holder.runtimeHandler === runtimeHandler;
     if (holder.state.phase === "ready" && same) return id;
     throw new DomainError(
       "alreadyExists",

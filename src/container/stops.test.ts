@@ -1,0 +1,77 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { Exits } from "./exits.ts";
+import { Stops } from "./stops.ts";
+
+function setup() {
+  const exits = new Exits();
+  const asked: string[] = [];
+  const killed: string[] = [];
+  const stops = new Stops({
+    exits,
+    kill: async (id) => {
+      killed.push(id);
+      exits.ended(id);
+    },
+  });
+  const ask = (id: string) => async () => void asked.push(id);
+  return { stops, exits, asked, killed, ask };
+}
+
+describe("Stops", () => {
+  it("asks, and ends when the container does", async () => {
+    const { stops, exits, asked, killed, ask } = setup();
+    const stopped = stops.stop("a", 60_000, ask("a"));
+    exits.ended("a");
+    await stopped;
+    assert.deepEqual([asked, killed], [["a"], []]);
+  });
+
+  it("kills when the grace is over", async (t) => {
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    const { stops, asked, killed, ask } = setup();
+    const stopped = stops.stop("a", 5_000, ask("a"));
+    t.mock.timers.tick(4_999);
+    assert.deepEqual([asked, killed], [["a"], []]);
+    t.mock.timers.tick(1);
+    await stopped;
+    assert.deepEqual(killed, ["a"]);
+  });
+
+  it("lets a less patient call bring the deadline forward, without asking twice", async (t) => {
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    const { stops, asked, killed, ask } = setup();
+    const both = [stops.stop("a", 600_000, ask("a")), stops.stop("a", 1_000, ask("a"))];
+    t.mock.timers.tick(1_000);
+    await Promise.all(both);
+    assert.deepEqual([asked, killed], [["a"], ["a"]]);
+  });
+
+  it("does not let a more patient call put the deadline off", async (t) => {
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    const { stops, killed, ask } = setup();
+    const both = [stops.stop("a", 1_000, ask("a")), stops.stop("a", 600_000, ask("a"))];
+    t.mock.timers.tick(1_000);
+    await Promise.all(both);
+    assert.deepEqual(killed, ["a"]);
+  });
+
+  it("keeps the deadline when the caller gives up", async (t) => {
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    const { stops, exits, killed, ask } = setup();
+    const caller = new AbortController();
+    const stopped = stops.stop("a", 1_000, ask("a"), caller.signal);
+    caller.abort(new Error("deadline"));
+    await assert.rejects(stopped, /deadline/);
+    const ended = exits.wait("a");
+    t.mock.timers.tick(1_000);
+    await ended;
+    assert.deepEqual(killed, ["a"]);
+  });
+
+  it("kills at once without a grace", async () => {
+    const { stops, asked, killed, ask } = setup();
+    await stops.stop("a", 0, ask("a"));
+    assert.deepEqual([asked, killed], [[], ["a"]]);
+  });
+});
