@@ -42,10 +42,13 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     timeoutMs: config.cni.timeout,
     log: (message, fields) => log.warn(message, fields),
   });
+  // Last of all: what is being freed when the daemon ends still talks to them.
+  const monitors = owned.use(new DisposableStack());
   const debts = owned.use(new DebtPayer(debtPorts(attachments)));
   const discards = owned.use(new Retries((retry) => log.warn("still to be freed", { ...retry })));
   const stores = { sandboxes: new SandboxStore(store), containers: new ContainerStore(store) };
   const services = wire(parts, stores, attachments, discards);
+  monitors.use(services.monitors);
   await recover({
     ...parts,
     ...stores,
@@ -156,6 +159,7 @@ function wireSandboxes(parts: DaemonParts, sandboxParts: SandboxParts): SandboxS
       cgroups.check(asked);
     },
     hostResolvConf: () => host.resolvConf,
+    hostname: hostname(),
   });
 }
 
@@ -181,12 +185,14 @@ function wireContainers(parts: DaemonParts, containerParts: ContainerParts): Con
     sysctls: sysctlsOf(config),
     namespaces: (sandbox, asked) => containerNamespaces(paths, sandbox, asked, (id) => monitors.processOf(id).pid),
     notice: host.notice,
+    execs: config.execSync,
     log: (message: string, fields: Fields) => log.warn(message, fields),
   });
 }
 
 function sysctlsOf({ workload }: DaemonParts["config"]) {
-  const policy = { unprivilegedPorts: workload.unprivilegedPortStart === 0, pingGroupRange: workload.pingGroupRange };
+  const { unprivilegedPortStart, pingGroupRange } = workload;
+  const policy = { unprivilegedPortStart, pingGroupRange };
   return ({ config }: Pick<Sandbox, "config">) => sandboxSysctls(config, policy);
 }
 

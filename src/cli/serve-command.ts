@@ -25,6 +25,7 @@ import { type OpenNode, openNode, openStore } from "./open-node.ts";
 import { reloadOnHangup } from "./reload.ts";
 import { nacelleVersion } from "./version-command.ts";
 
+const LATEST_END_MS = 3_000;
 const STORE_ANSWER_MS = 5_000;
 
 /**
@@ -46,6 +47,7 @@ export const serveCommand: Command = async ({ configFile, sets }, io) => {
     const log = Log.to({ ...logSettings(config), output: (line) => writer.line(line) });
     using _reload = reloadOnHangup(options, log, (changed) => log.configure(logSettings(changed)));
     await serve(config, log, firstSignal());
+    endSoon();
     return exitCodes.ok;
   } catch (error) {
     // For a person, and so not in the log's format.
@@ -54,6 +56,11 @@ export const serveCommand: Command = async ({ configFile, sets }, io) => {
     return isConfig ? exitCodes.badConfiguration : exitCodeOf(error);
   }
 };
+
+/** Work that was given up, like a stop with an hour of grace, must not keep the process. */
+function endSoon(): void {
+  setTimeout(() => process.exit(), LATEST_END_MS).unref();
+}
 
 /** Aborted by SIGTERM or SIGINT; the next of either does what it does to a process that knows nothing of signals. */
 function firstSignal(): AbortSignal {

@@ -58,7 +58,7 @@ const SIGKILL = 9;
 const CLD_KILLED = 2;
 
 /** One monitor per sandbox: started, found again after a restart, ended; and what is known of processes whose monitor died. */
-export class Monitors {
+export class Monitors implements Disposable {
   readonly #ports: MonitorsPorts;
   readonly #monitors = new Map<string, Monitor>();
   readonly #watched = new Map<string, Watched>();
@@ -200,6 +200,15 @@ export class Monitors {
     } finally {
       this.#leaving.delete(sandboxId);
     }
+  }
+
+  /** Leaves all monitors to the next daemon: they and their containers go on. */
+  [Symbol.dispose](): void {
+    for (const [sandboxId, monitor] of this.#monitors) {
+      this.#leaving.add(sandboxId);
+      monitor.close();
+    }
+    this.#monitors.clear();
   }
 
   async #record(sandboxId: string, key: string): Promise<ExitRecord | undefined> {
