@@ -9,6 +9,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   config: async () => (await import("./cli/config-command.ts")).configCommand,
   status: async () => (await import("./cli/status-command.ts")).statusCommand,
   image: async () => (await import("./cli/image-command.ts")).imageCommand,
+  wipe: async () => (await import("./cli/wipe-command.ts")).wipeCommand,
   version: async () => (await import("./cli/version-command.ts")).versionCommand,
 };
 

@@ -1,0 +1,94 @@
+import { execFile } from "node:child_process";
+import { readdir, readFile, rm, rmdir } from "node:fs/promises";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { cgroupDirectories, parentPath, parseCgroups, parseParent } from "../cgroup/cgroup.ts";
+import type { Config } from "../config/schema.ts";
+import { hasCode } from "../lib/errors.ts";
+import { Paths } from "../sandbox/paths.ts";
+import { cgroupOf } from "./open-node.ts";
+import { mountPoints } from "./wipe-leftovers.ts";
+import type { WipeTally } from "./wipe-tally.ts";
+
+const run = promisify(execFile);
+
+/**
+ * Removes the places where nacelle keeps things, once its own processes are gone: run directory, cgroups, and, when
+ * `isStateGone`, state and layers. A directory that holds what is not ours stays.
+ */
+export async function removePlaces(config: Config, isStateGone: boolean, tally: WipeTally): Promise<void> {
+  const paths = new Paths(config);
+  if (tally.problems > 0) return;
+  await removeMountPoints(paths, tally);
+  for (const path of await mountedBelow([config.runDir, config.root])) {
+    tally.failed(path, "it is mounted: unmount it, its content is not ours to delete");
+  }
+  if (tally.problems > 0) return;
+  await removeRunDir(config, paths, tally);
+  await removeCgroups(config);
+  if (isStateGone) await removeRoot(config, tally);
+  else await remove(tally, paths.pauseRootfs);
+}
+
+async function mountedBelow(directories: readonly string[]): Promise<readonly string[]> {
+  const points = mountPoints(await readFile("/proc/self/mountinfo", "utf8"));
+  return points.filter((path) => directories.some((directory) => path.startsWith(`${directory}/`)));
+}
+
+/** `mounts` is ours. `netnsDir` may be shared with `ip netns`: its mount goes when nothing is pinned there any more. */
+async function removeMountPoints({ mounts, netnsDir }: Paths, tally: WipeTally): Promise<void> {
+  const points = mountPoints(await readFile("/proc/self/mountinfo", "utf8"));
+  if (points.includes(mounts)) await unmount(mounts, tally);
+  const pins = await readdir(netnsDir).catch(() => undefined);
+  if (points.includes(netnsDir) && pins?.length === 0) await unmount(netnsDir, tally);
+}
+
+/** Node has no umount(2), and the launcher has ended by now. */
+async function unmount(path: string, tally: WipeTally): Promise<void> {
+  try {
+    await run("umount", [path], { timeout: 30_000 });
+  } catch (error) {
+    tally.failed(`unmounting ${path}`, error);
+  }
+}
+
+async function removeRunDir({ runDir, listen }: Config, { mounts }: Paths, tally: WipeTally): Promise<void> {
+  await remove(tally, mounts);
+  for (const name of ["m", "p", "u", "ops", "runtime", "launcher", "admin.sock"])
+    await remove(tally, join(runDir, name));
+  await rm(listen, { force: true }); // nobody serves it: that was asked first
+  await removeIfEmpty(runDir);
+}
+
+/** Those of the launcher and monitors, and the parent of pods that name none; never one that is in use. */
+async function removeCgroups({ runDir, cgroupParent, cgroupDriver }: Config): Promise<void> {
+  const layout = parseCgroups(await readFile("/proc/self/mountinfo", "utf8"));
+  const driver = cgroupDriver === "systemd" ? "systemd" : "cgroupfs";
+  const own = `/${cgroupOf(runDir)}`;
+  const parent = driver === "systemd" ? [] : [parentPath(parseParent(cgroupParent, driver), driver)];
+  for (const path of [`${own}/ops`, own, ...parent]) {
+    for (const directory of cgroupDirectories(layout, path)) await removeIfEmpty(directory);
+  }
+}
+
+async function removeRoot({ root }: Config, tally: WipeTally): Promise<void> {
+  const names = await readdir(root).catch(() => []);
+  const ours = /^(?:state\.db.*|owner(?:\.new)?|reserve|layers|containers|pause)$/;
+  for (const name of names.filter((one) => ours.test(one))) await remove(tally, join(root, name));
+  await removeIfEmpty(root);
+}
+
+async function remove(tally: WipeTally, path: string): Promise<void> {
+  try {
+    await rm(path, { recursive: true, force: true });
+  } catch (error) {
+    tally.failed(path, error);
+  }
+}
+
+async function removeIfEmpty(directory: string): Promise<void> {
+  await rmdir(directory).catch((error: unknown) => {
+    const stays = ["ENOENT", "ENOTEMPTY", "EEXIST", "EBUSY", "EPERM", "EROFS"];
+    if (!stays.some((code) => hasCode(error, code))) throw error;
+  });
+}
