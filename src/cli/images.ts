@@ -8,6 +8,7 @@ import { HttpClient } from "../image/registry/http.ts";
 import { OverlaySnapshotter } from "../image/snapshot.ts";
 import type { LauncherSupervisor } from "../launcher/launcher-supervisor.ts";
 import type { Log } from "../lib/log.ts";
+import { Turns } from "../lib/turns.ts";
 import type { Store } from "../state/store.ts";
 
 interface ImageParts {
@@ -53,6 +54,12 @@ export async function openImages({ config, store, launcher, log }: ImageParts): 
     ...{ root, store, operations: launcher, layers, http },
     registries: { configFile: registries.configFile, authFiles },
     sync: images.sync,
+    turns: new Turns({
+      atOnce: images.maxConcurrentPulls,
+      perOwner: images.maxConcurrentPulls,
+      waiting: 4_096,
+      what: "image pulls",
+    }),
     now: () => Temporal.Now.instant(),
   });
   await service.recover();

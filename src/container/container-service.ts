@@ -1,9 +1,9 @@
-import { Turns } from "../launcher/turns.ts";
 import { DomainError, messageOf, notFound } from "../lib/errors.ts";
 import { SingleFlight } from "../lib/flights.ts";
 import { findId } from "../lib/ids.ts";
 import { KeyedLock, orAborted } from "../lib/keyed-lock.ts";
 import type { Retries } from "../lib/retries.ts";
+import { Turns } from "../lib/turns.ts";
 import type { MonitoredContainer } from "../monitor/protocol.ts";
 import type { ContainerConfig, SandboxConfig } from "../oci/config.ts";
 import { parseSignal } from "../oci/signal.ts";
@@ -39,7 +39,8 @@ export class ContainerService {
 
   constructor(ports: ContainerServicePorts) {
     this.#ports = ports;
-    this.#execs = new Turns({ atOnce: ports.execs.maxConcurrent, perOwner: ports.execs.maxConcurrent, waiting: 4_096 });
+    const { maxConcurrent } = ports.execs;
+    this.#execs = new Turns({ atOnce: maxConcurrent, perOwner: maxConcurrent, waiting: 4_096, what: "execs" });
     this.#creations = new ContainerCreations(ports, {
       discard: (container) => this.discard(container),
       ended: (id, exit) => this.ended(id, exit),

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { it } from "node:test";
 import { Launcher } from "../launcher/launcher.ts";
+import { Turns } from "../lib/turns.ts";
 import { Store } from "../state/store.ts";
 import { ImageService } from "./image-service.ts";
 import { LayerWorkers } from "./layer/layer-workers.ts";
@@ -37,7 +38,18 @@ it("the launcher unpacks, syncs and removes what the image service asks for", as
   const http = stack.use(new HttpClient({ connectMs: 5000, stallMs: 5000 }));
   const registries = { configFile: join(root, "registries.conf"), authFiles: [] };
   const now = () => Temporal.Now.instant();
-  const images = new ImageService({ root, store, operations: launcher, layers, http, registries, sync: true, now });
+  const turns = new Turns({ atOnce: 3, perOwner: 3, waiting: 100, what: "image pulls" });
+  const images = new ImageService({
+    turns,
+    root,
+    store,
+    operations: launcher,
+    layers,
+    http,
+    registries,
+    sync: true,
+    now,
+  });
   await images.recover();
   await images.recovered();
 

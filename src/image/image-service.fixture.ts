@@ -3,6 +3,7 @@ import { mkdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Operation, Operations } from "../launcher/operations.ts";
+import { Turns } from "../lib/turns.ts";
 import { Store } from "../state/store.ts";
 import { ImageService } from "./image-service.ts";
 import { LayerWorkers } from "./layer/layer-workers.ts";
@@ -67,6 +68,7 @@ export class ServiceUnderTest implements AsyncDisposable {
       report: (text) => this.reports.push(text),
     });
     this.images = new ImageService({
+      turns: new Turns({ atOnce: 3, perOwner: 3, waiting: 100, what: "image pulls" }),
       root,
       store: this.store,
       operations,

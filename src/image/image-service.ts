@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import type { Operations } from "../launcher/operations.ts";
 import { failedPrecondition, invalidArgument, notFound } from "../lib/errors.ts";
+import type { Turns } from "../lib/turns.ts";
 import type { Change } from "../state/change.ts";
 import type { Store } from "../state/store.ts";
 import type { Table } from "../state/table.ts";
@@ -37,6 +38,8 @@ export interface ImageServicePorts {
   readonly registries: RegistryPaths;
   /** Whether an image's files are synced before it is recorded. */
   readonly sync: boolean;
+  /** How many images are pulled at a time; beyond the queue a pull is refused at once. */
+  readonly turns: Turns;
   readonly now: () => Temporal.Instant;
 }
 
@@ -111,6 +114,7 @@ export class ImageService {
       .update(JSON.stringify(auth ?? null))
       .digest("hex");
     const work = async (shared: AbortSignal) => {
+      using _turn = await this.#ports.turns.take(text, shared);
       const files = await readRegistryFiles(registries);
       this.#searchRegistries = files.conf.searchRegistries;
       let failure: unknown;

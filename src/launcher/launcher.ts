@@ -4,6 +4,7 @@ import { createInterface } from "node:readline";
 import { Duplex } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 import { DomainError, notFound } from "../lib/errors.ts";
+import { Turns } from "../lib/turns.ts";
 import type { Frame } from "../lib/wire.ts";
 import { LauncherConnection } from "./connection.ts";
 import { OperationError } from "./operation-error.ts";
@@ -32,9 +33,8 @@ import {
   message,
   type ProcessName,
 } from "./protocol.ts";
-import { Turns } from "./turns.ts";
 
-const LIMITS = { atOnce: 64, perOwner: 32, waiting: 4_096 };
+const LIMITS = { atOnce: 64, perOwner: 32, waiting: 4_096, what: "operations of the launcher" };
 /** Fencing may wait for an earlier launcher and what it left: 5 + 2 + 2 s, and once more for a race of two. */
 const HELLO_MS = 30_000;
 const REPLY_MS = 10_000;

@@ -6,7 +6,7 @@ const never = new AbortController().signal;
 
 describe("Turns", () => {
   it("go to who came first", async () => {
-    const turns = new Turns({ atOnce: 1, perOwner: 1, waiting: 10 });
+    const turns = new Turns({ atOnce: 1, perOwner: 1, waiting: 10, what: "tests" });
     const order: string[] = [];
     const first = await turns.take("a", never);
     const work = ["b", "c", "d"].map(async (owner) => {
@@ -19,7 +19,7 @@ describe("Turns", () => {
   });
 
   it("of one owner leave some to the others", async () => {
-    const turns = new Turns({ atOnce: 3, perOwner: 2, waiting: 10 });
+    const turns = new Turns({ atOnce: 3, perOwner: 2, waiting: 10, what: "tests" });
     const hung = [await turns.take("hung", never), await turns.take("hung", never)];
     const third = turns.take("hung", never);
     using _other = await turns.take("other", never);
@@ -28,7 +28,7 @@ describe("Turns", () => {
   });
 
   it("are refused when too many wait", async () => {
-    const turns = new Turns({ atOnce: 1, perOwner: 1, waiting: 1 });
+    const turns = new Turns({ atOnce: 1, perOwner: 1, waiting: 1, what: "tests" });
     const first = await turns.take("a", never);
     const second = turns.take("b", never);
     await assert.rejects(turns.take("c", never), { kind: "resourceExhausted" });
@@ -37,7 +37,7 @@ describe("Turns", () => {
   });
 
   it("are not waited for after an abort, and not lost by it", async () => {
-    const turns = new Turns({ atOnce: 1, perOwner: 1, waiting: 10 });
+    const turns = new Turns({ atOnce: 1, perOwner: 1, waiting: 10, what: "tests" });
     const first = await turns.take("a", never);
     const abort = new AbortController();
     const second = turns.take("b", abort.signal);

@@ -1,10 +1,12 @@
-import { DomainError } from "../lib/errors.ts";
+import { DomainError } from "./errors.ts";
 
 /** How many may work at once, in all and for one owner, and how many may wait. */
 export interface TurnLimits {
   readonly atOnce: number;
   readonly perOwner: number;
   readonly waiting: number;
+  /** What takes turns, for the message: "operations of the launcher". */
+  readonly what: string;
 }
 
 interface Waiting {
@@ -57,7 +59,7 @@ export class Turns {
 
   #wait(owner: string, signal: AbortSignal): Promise<void> {
     if (this.#waiting.length >= this.#limits.waiting) {
-      const message = `${this.#waiting.length} operations wait for the launcher already; try again later`;
+      const message = `${this.#waiting.length} ${this.#limits.what} wait for their turn already; try again later`;
       return Promise.reject(new DomainError("resourceExhausted", message));
     }
     return new Promise((resolve, reject) => {
