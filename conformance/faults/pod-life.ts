@@ -32,6 +32,7 @@ interface Status {
   readonly state: string;
   readonly exitCode: number;
   readonly reason: string;
+  readonly startedAt: string;
 }
 
 /** The sandbox is not ready any more: a kubelet makes the next one. */
@@ -93,8 +94,19 @@ async function liveIn(node: Node, pod: Pod, sandbox: string, attempt: number, en
 
 async function createAndStart(node: Node, pod: Pod, sandbox: string, attempt: number, name: string): Promise<string> {
   const container = await repeatIn(node, sandbox, () => createContainer(node, pod, sandbox, attempt, name));
-  await repeatIn(node, sandbox, () => node.call("StartContainer", { containerId: container }));
+  await repeatIn(node, sandbox, () => start(node, container));
   return container;
+}
+
+/** A kubelet looks at a container whose start has failed before it does anything: it may have run, and be over. */
+async function start(node: Node, containerId: string): Promise<void> {
+  try {
+    await node.call("StartContainer", { containerId });
+  } catch (error) {
+    if (!(error instanceof ServerError) || error.code !== "FAILED_PRECONDITION") throw error;
+    const { state, startedAt } = await statusOf(node, containerId);
+    if (state !== "CONTAINER_EXITED" || startedAt === "0") throw error;
+  }
 }
 
 async function runSandbox(node: Node, pod: Pod, attempt: number): Promise<string> {
