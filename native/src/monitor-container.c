@@ -306,6 +306,11 @@ void container_signal(struct monitor *m, struct request *to, struct reader *r)
 		reply_text(m, to, ERR_MALFORMED, 0, "signal");
 		return;
 	}
+	if (c->status.state == STATE_CREATING && c->job && number == SIGKILL) {
+		job_expire(c->job);
+		reply_empty(m, to);
+		return;
+	}
 	if (c->process.fd < 0) {
 		reply_text(m, to, ERR_WRONG_STATE, 0, states[c->status.state]);
 		return;

@@ -196,6 +196,12 @@ static void deadline_passed(struct timer *timer)
 	timer_set(&job->monitor->timers, &job->timer, AFTER_KILL_MS, after_kill);
 }
 
+void job_expire(struct job *job)
+{
+	if (!job->timed_out)
+		deadline_passed(&job->timer);
+}
+
 /* Replaces the `@` arguments and makes the files that the runtime reads. */
 static int place_files(struct job *job, char **argv, struct span process, char paths[3][PATH_MAX])
 {

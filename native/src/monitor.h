@@ -202,6 +202,8 @@ void reply_text(struct monitor *m, struct request *to, enum error_code code, int
 int job_start(struct monitor *m, const struct job_plan *plan);
 /* Adds to a capture of a running job. */
 void job_capture(struct job *job, int index, const char *data, size_t length);
+/* What its deadline does, now: the runtime is killed with all that it started. */
+void job_expire(struct job *job);
 bool job_wrote_pid(const struct job *job);
 /* A pidfd of the process that the pid file names, if it is this monitor's child; else -errno. */
 int job_adopt(struct job *job, pid_t *pid, uint64_t *start_time);
