@@ -83,14 +83,15 @@ export async function buildContainer(
 
   const { handler } = ports.handlers.require(sandbox.runtimeHandler);
   control.stage.enter(`waiting for ${handler.name} create`);
-  const process = await createProcess(ports.monitors.require(sandbox.id), handler, {
+  const call = {
     id: container.id,
     bundle: ports.paths.bundle(container.id),
     logPath: container.logPath,
     uid: found.user.uid,
     gid: found.user.gid,
     stdin: container.config.stdin,
-  });
+  };
+  const process = await createProcess(ports.monitors.require(sandbox.id), handler, call, control.signal);
   ports.monitors.watch(container.id, sandbox.id, process);
   return { user: found.user, process };
 }

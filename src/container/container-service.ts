@@ -7,7 +7,7 @@ import { Turns } from "../lib/turns.ts";
 import type { MonitoredContainer } from "../monitor/protocol.ts";
 import type { ContainerConfig, SandboxConfig } from "../oci/config.ts";
 import { parseSignal } from "../oci/signal.ts";
-import { startProcess } from "../sandbox/runtime-calls.ts";
+import { signalProcess, startProcess } from "../sandbox/runtime-calls.ts";
 import { requireReady, type Sandbox } from "../sandbox/sandbox.ts";
 import { type Container, isAlive, isListed, requirePhase } from "./container.ts";
 import { ContainerCreations, type CreationPorts } from "./container-creations.ts";
@@ -227,13 +227,14 @@ export class ContainerService {
   async #signal(id: string, signal: string): Promise<void> {
     const container = this.#ports.containers.get(id);
     if (container === undefined || !isAlive(container)) return;
-    await this.#ports.monitors.find(container.sandboxId)?.signal(id, parseSignal(signal));
+    const monitor = this.#ports.monitors.find(container.sandboxId);
+    if (monitor !== undefined) await signalProcess(monitor, id, parseSignal(signal));
   }
 
   async #kill(id: string): Promise<void> {
     const container = this.#ports.containers.get(id);
     const monitor = container === undefined ? undefined : this.#ports.monitors.find(container.sandboxId);
-    await monitor?.signal(id, SIGKILL);
+    if (monitor !== undefined) await signalProcess(monitor, id, SIGKILL);
   }
 
   /** Without a PID namespace of its own a container's other processes would live on under pause. */

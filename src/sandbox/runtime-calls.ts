@@ -1,7 +1,8 @@
 import type { Operations } from "../launcher/operations.ts";
-import { DomainError } from "../lib/errors.ts";
+import { DomainError, type ErrorKind } from "../lib/errors.ts";
 import type { Monitor } from "../monitor/monitor.ts";
 import { MonitorError } from "../monitor/monitor-error.ts";
+import type { MonitorErrorCode } from "../monitor/protocol.ts";
 import { createArgs, deleteArgs, type RuntimeHandler, runtimeError, startArgs } from "../oci/handler.ts";
 import type { Process } from "./monitors.ts";
 
@@ -17,6 +18,7 @@ export interface CreateCall {
 }
 
 const DEADLINE_MS = 100_000;
+const SIGKILL = 9;
 
 /** All that an OCI runtime, and so a container's first process, may inherit. */
 export const runtimeEnvironment: Readonly<Record<string, string>> = {
@@ -28,13 +30,40 @@ export const monitorEnvironment: readonly string[] = Object.entries(runtimeEnvir
   ([name, value]) => `${name}=${value}`,
 );
 
-/** `runtime create`, under the sandbox's monitor. Throws what the runtime said; then nothing of the container runs. */
-export async function createProcess(monitor: Monitor, handler: RuntimeHandler, call: CreateCall): Promise<Process> {
+/**
+ * `runtime create`, under the sandbox's monitor. Throws what the runtime said; then nothing of the container runs.
+ * Aborting kills the runtime, or what it has made by then.
+ */
+export async function createProcess(
+  monitor: Monitor,
+  handler: RuntimeHandler,
+  call: CreateCall,
+  signal?: AbortSignal,
+): Promise<Process> {
   const { id, bundle } = call;
   const argv = createArgs(handler, { id, bundle, pidFile: "@pid-file", log: "@log" });
-  return explained(`${handler.name} create`, () =>
-    monitor.create(id, { ...call, cwd: bundle, argv, env: monitorEnvironment, deadlineMs: DEADLINE_MS }),
-  );
+  // A monitor that cannot be told ends it at the deadline.
+  const kill = () => void signalProcess(monitor, id, SIGKILL).catch(() => {});
+  signal?.addEventListener("abort", kill);
+  try {
+    return await explained(`${handler.name} create`, () =>
+      monitor.create(id, { ...call, cwd: bundle, argv, env: monitorEnvironment, deadlineMs: DEADLINE_MS }),
+    );
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw error;
+  } finally {
+    signal?.removeEventListener("abort", kill);
+  }
+}
+
+/** Sends a signal to a container's first process. It has ended, whether we know that yet or not: nothing to do. */
+export async function signalProcess(monitor: Monitor, id: string, number: number): Promise<void> {
+  try {
+    await monitor.signal(id, number);
+  } catch (error) {
+    if (!(error instanceof MonitorError) || error.monitorCode !== "WRONG_STATE") throw error;
+  }
 }
 
 /** `runtime start`; resolves with the time of it. */
@@ -61,12 +90,25 @@ export async function deleteProcess(operations: Operations, handler: RuntimeHand
   throw new DomainError("unavailable", `${what} of ${id} ${how}`);
 }
 
-/** Turns what a monitor says of a runtime's failure into a sentence with the runtime's own words. */
+/** Turns what a monitor says of a failure into a sentence, with the runtime's own words where it has said something. */
 export async function explained<T>(what: string, call: () => Promise<T>): Promise<T> {
   try {
     return await call();
   } catch (error) {
-    if (!(error instanceof MonitorError) || error.monitorCode !== "RUNTIME_FAILED") throw error;
-    throw new DomainError("internal", `${what} failed: ${runtimeError(error.what)}`, { cause: error });
+    if (!(error instanceof MonitorError)) throw error;
+    const kind = kinds[error.monitorCode];
+    if (kind === undefined) throw error;
+    const detail =
+      kind === "failedPrecondition" ? `: the container is ${error.what}` : ` failed: ${runtimeError(error.what)}`;
+    throw new DomainError(kind, `${what}${detail}`, { cause: error });
   }
 }
+
+/** What a caller can do about it; all else is not his concern. */
+const kinds: Partial<Readonly<Record<MonitorErrorCode, ErrorKind>>> = {
+  RUNTIME_FAILED: "internal",
+  TIMEOUT: "deadlineExceeded",
+  WRONG_STATE: "failedPrecondition",
+  LIMIT: "resourceExhausted",
+  LOST: "unavailable",
+};
