@@ -10,6 +10,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   status: async () => (await import("./cli/status-command.ts")).statusCommand,
   image: async () => (await import("./cli/image-command.ts")).imageCommand,
   wipe: async () => (await import("./cli/wipe-command.ts")).wipeCommand,
+  check: async () => (await import("./cli/check-command.ts")).checkCommand,
   version: async () => (await import("./cli/version-command.ts")).versionCommand,
 };
 
