@@ -125,8 +125,8 @@ static size_t read_records(const struct launcher *launcher)
 	return count;
 }
 
-/* Kills what belongs to a record: the process and whatever is still in its session, leader or not. */
-static void kill_member(pid_t pid, const struct process_stat *stat, size_t count)
+/* Finds, and kills if asked to, what belongs to a record: the process and whatever is still in its session, leader or not. */
+static void end_member(pid_t pid, const struct process_stat *stat, size_t count, bool kills)
 {
 	for (size_t i = 0; i < count; i++) {
 		struct leftover *left = &leftovers[i];
@@ -137,6 +137,8 @@ static void kill_member(pid_t pid, const struct process_stat *stat, size_t count
 		if (pid == left->pid && stat->start_time != left->start_time)
 			continue;
 		left->alive = true;
+		if (!kills)
+			continue;
 		pidfd = process_open(pid, stat->start_time);
 		if (pidfd >= 0) {
 			(void)sys_pidfd_kill(pidfd, SIGKILL);
@@ -146,7 +148,7 @@ static void kill_member(pid_t pid, const struct process_stat *stat, size_t count
 }
 
 /* One look at every process; returns how many records still have one that lives. */
-static size_t kill_members(size_t count)
+static size_t end_members(size_t count, bool kills)
 {
 	DIR *proc = opendir("/proc");
 	struct dirent *entry;
@@ -166,7 +168,7 @@ static size_t kill_members(size_t count)
 		pid_t pid = (pid_t)atoi(entry->d_name);
 
 		if (pid > 0 && process_stat(pid, &stat) == 0 && stat.state != 'Z' && stat.state != 'X')
-			kill_member(pid, &stat, count);
+			end_member(pid, &stat, count, kills);
 	}
 	(void)closedir(proc);
 	for (size_t i = 0; i < count; i++)
@@ -186,16 +188,19 @@ static bool cgroup_populated(const struct launcher *launcher)
 static void clear_leftovers(struct launcher *launcher)
 {
 	size_t count = read_records(launcher);
-	uint64_t end = sys_monotonic_ms() + LEFTOVER_MS;
+	uint64_t grace = sys_monotonic_ms() + OPERATION_GRACE_MS;
+	uint64_t end = grace + LEFTOVER_MS;
 	struct writer w = wire_writer(launcher->stuck, sizeof(launcher->stuck));
 	uint32_t stuck = 0;
 
 	while (count > 0 || cgroup_populated(launcher)) {
-		size_t alive = count > 0 ? kill_members(count) : 0;
+		bool kills = sys_monotonic_ms() >= grace;
+		size_t alive = count > 0 ? end_members(count, kills) : 0;
+		bool populated = cgroup_populated(launcher);
 
-		if (cgroup_populated(launcher))
+		if (populated && kills)
 			(void)!write(launcher->cgroup_kill, "1", 1);
-		else if (alive == 0)
+		if (!populated && alive == 0)
 			break;
 		if (sys_monotonic_ms() >= end)
 			break;

@@ -161,16 +161,25 @@ static void on_timer(struct source *source, uint32_t events)
 	launcher_arm(launcher, watch_deadlines(launcher, now));
 }
 
-/* The connection is gone: whatever still works for that daemon must not finish behind its successor's back. */
+/*
+ * The connection is gone: whatever still works for that daemon must not finish behind its successor's back. It gets a
+ * moment to end by itself, because a plugin that is killed in the middle leaves what nobody can remove: host-local
+ * creates the file of a lease before it writes into it whose lease it is.
+ */
 static void finish(struct launcher *launcher)
 {
-	uint64_t end = sys_monotonic_ms() + 2000;
+	uint64_t grace = sys_monotonic_ms() + OPERATION_GRACE_MS;
+	uint64_t end = grace + 2000;
+	bool killed = false;
 
-	job_kill_all(launcher);
 	while (job_any(launcher) && sys_monotonic_ms() < end) {
 		const struct timespec moment = { .tv_nsec = 20000000 };
 		sigset_t child;
 
+		if (!killed && sys_monotonic_ms() >= grace) {
+			job_kill_all(launcher);
+			killed = true;
+		}
 		(void)sigemptyset(&child);
 		(void)sigaddset(&child, SIGCHLD);
 		(void)sigtimedwait(&child, NULL, &moment);

@@ -160,6 +160,8 @@ uint64_t watch_deadlines(struct launcher *launcher, uint64_t now);
 
 /* launcher-fence.c */
 int fence(struct launcher *launcher);
+/* How long operations of a daemon that is gone may take to end by themselves. */
+enum { OPERATION_GRACE_MS = 1000 };
 /* launcher-cgroup.c */
 void cgroups_open(struct launcher *launcher, const char *name);
 /* Once nothing lives in CGROUP/ops: makes sure that something can. */

@@ -69,7 +69,8 @@ export async function runPlugin(
   signal?: AbortSignal,
 ): Promise<string> {
   const what = `CNI plugin ${call.type} ${call.command}`;
-  const result = await start(operations, call, { ...limits, what }, signal);
+  using patient = withGrace(signal, ABORT_GRACE_MS);
+  const result = await start(operations, call, { ...limits, what }, patient.signal);
   if (result.outcome === "timedOut") {
     const limit = formatLimit(limits.deadlineMs);
     throw failure("deadlineExceeded", `${what} did not answer within ${limit}${quoteStderr(result)}`, call);
@@ -85,6 +86,29 @@ export async function runPlugin(
     throw failure("unavailable", `${what} printed more than is accepted: ${quote(output)}`, call);
   }
   return output;
+}
+
+/**
+ * A plugin that is to end gets a moment to end by itself: one that is killed in the middle leaves what its DEL does not
+ * remove (host-local makes the file of a lease before it writes into it whose lease it is).
+ */
+const ABORT_GRACE_MS = 2_000;
+
+function withGrace(signal: AbortSignal | undefined, graceMs: number): Disposable & { readonly signal: AbortSignal } {
+  const late = new AbortController();
+  let timer: NodeJS.Timeout | undefined;
+  const abort = () => {
+    timer = setTimeout(() => late.abort(signal?.reason), graceMs);
+  };
+  if (signal?.aborted) late.abort(signal.reason);
+  else signal?.addEventListener("abort", abort, { once: true });
+  return {
+    signal: late.signal,
+    [Symbol.dispose]: () => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+    },
+  };
 }
 
 /** "3m", "1m30s", "0.5s". */
