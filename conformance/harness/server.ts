@@ -1,15 +1,13 @@
-import { execFile } from "node:child_process";
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { Client, credentials, Metadata } from "@grpc/grpc-js";
 import { appeared } from "./event.ts";
 import { requireIsolation } from "./isolation.ts";
+import { unmountBelow } from "./mounts.ts";
 import { type CniFiles, registriesConf, writeCni } from "./node-files.ts";
 import { Daemon } from "./process.ts";
 
-const run = promisify(execFile);
 const executable = join(import.meta.dirname, "../../bin/nacelle");
 /** Not the machine's own, which a server uses when nothing is said. */
 const compileCache = join(import.meta.dirname, "../../build/compile-cache");
@@ -103,12 +101,7 @@ export class Server implements AsyncDisposable {
 
 /** Deletes a folder without following what a failed test left mounted in it. */
 async function removeTree(folder: string): Promise<void> {
-  const table = await readFile("/proc/self/mountinfo", "utf8");
-  const points = table.split("\n").map((line) => line.split(" ")[4] ?? "");
-  for (const point of points.filter((path) => path.startsWith(`${folder}/`)).reverse()) {
-    // Some are mounted twice and go together, by propagation.
-    await run("umount", ["--lazy", point]).catch(() => {});
-  }
+  await unmountBelow(folder);
   await rm(folder, { recursive: true, force: true });
 }
 
