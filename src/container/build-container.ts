@@ -2,6 +2,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Operation, Operations } from "../launcher/operations.ts";
 import type { FlightControl } from "../lib/flights.ts";
+import { orAborted } from "../lib/keyed-lock.ts";
 import type { ContainerConfig } from "../oci/config.ts";
 import { pickOciVersion } from "../oci/handler.ts";
 import { buildSpec } from "../oci/spec/build.ts";
@@ -74,7 +75,8 @@ export async function buildContainer(
   control.signal.throwIfAborted();
 
   control.stage.enter("looking at volumes and devices");
-  const found = await lookAround(ports, container, build.image.config.user);
+  // A volume that hangs holds up the looking, which ends by its own deadline, and nobody else.
+  const found = await orAborted(lookAround(ports, container, build.image.config.user), control.signal);
   control.signal.throwIfAborted();
 
   const spec = makeSpec(ports, build, volumes, found);
