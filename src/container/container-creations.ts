@@ -97,8 +97,8 @@ export class ContainerCreations {
     using image = images.acquire(asked.config.image.image);
     const container = planContainer({ id: newId(), sandbox, config: asked.config, image, createdAt: now() });
     control.stage.enter("storing what is about to be made");
-    images.retain(container.id, container.imageId);
     store.commit([...containers.inserted(container)]);
+    images.retain(container.id, container.imageId);
     try {
       await store.durable();
       const { user, process } = await buildContainer(this.#ports, { sandbox, container, image }, control);

@@ -172,7 +172,7 @@ export class ContainerService {
   discard(container: Container): void {
     const { store, containers, discards } = this.#ports;
     const discarded: Container = { ...container, state: { phase: "discarded" } };
-    store.commit([containers.updated(discarded), ...containers.released(container)]);
+    store.commit([containers.updated(discarded), ...containers.released(container)], { essential: true });
     discards.add(`container ${container.id}`, () =>
       this.#running.run(`remove ${container.id}`, () => this.#remove(container.id)),
     );

@@ -74,7 +74,7 @@ export class SandboxNetwork {
       store.commit([this.#updated(attached(attachment, result.raw))]);
       return result.ips;
     } catch (error) {
-      if (isUndone(error)) store.commit([this.#table.delete(sandboxId)]);
+      if (isUndone(error)) store.commit([this.#table.delete(sandboxId)], { essential: true });
       throw error;
     }
   }
@@ -90,12 +90,13 @@ export class SandboxNetwork {
       await deleteNetwork(this.#ports.operations, attachment, this.#ports.timeoutMs);
     } catch (error) {
       if (this.#patience(sandboxId)) throw error;
-      this.#ports.store.commit([this.#updated(owed(attachment, messageOf(error), Date.now()))]);
+      const debt = owed(attachment, messageOf(error), Date.now());
+      this.#ports.store.commit([this.#updated(debt)], { essential: true });
       this.#failingSince.delete(sandboxId);
       return;
     }
     this.#failingSince.delete(sandboxId);
-    this.#ports.store.commit([this.#table.delete(sandboxId)]);
+    this.#ports.store.commit([this.#table.delete(sandboxId)], { essential: true });
   }
 
   /** Turns what is attached into a debt without a namespace: the machine has rebooted, or the pin is gone. */

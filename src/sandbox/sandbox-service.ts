@@ -129,11 +129,11 @@ export class SandboxService {
   discard(sandbox: Sandbox): void {
     const { store, sandboxes, discards, containers } = this.#ports;
     const discarded: Sandbox = { ...sandbox, state: { phase: "discarded" } };
-    store.commit([sandboxes.updated(discarded), ...sandboxes.released(sandbox)]);
+    store.commit([sandboxes.updated(discarded), ...sandboxes.released(sandbox)], { essential: true });
     discards.add(`sandbox ${sandbox.id}`, async () => {
       await containers.removeAll(sandbox.id);
       await releaseSandbox(this.#ports, discarded);
-      store.commit([...sandboxes.deleted(discarded)]);
+      store.commit([...sandboxes.deleted(discarded)], { essential: true });
     });
   }
 
