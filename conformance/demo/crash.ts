@@ -11,8 +11,9 @@ export async function crash(stage: Stage, cast: Cast): Promise<void> {
   const before = await narrator.step("the first processes of web and httpd are noted", () => births(stage, cast));
   const workerPid = await pods.pid(cast.worker);
   await narrator.step(
-    (call: string) => `SIGKILL as soon as pod late has its network namespace; RunPodSandbox was ${call}`,
+    "SIGKILL as soon as pod late has its network namespace",
     () => killHalfway(stage),
+    (call: string) => `SIGKILL as soon as pod late has its network namespace; RunPodSandbox was ${call}`,
   );
   const killedAt = Temporal.Now.instant();
   await narrator.step("both pages are still served", async () => {
@@ -26,13 +27,14 @@ export async function crash(stage: Stage, cast: Cast): Promise<void> {
   });
   narrator.quote(log.trimEnd().split("\n").at(-1) ?? "");
   await narrator.step(
-    (rows: string) => `on disk, the state has rows of ${rows}`,
+    "on disk, the state has the pods' rows",
     () => leftovers.rowsWhileDead(),
+    (rows: string) => `on disk, the state has rows of ${rows}`,
   );
   const restartedAt = Temporal.Now.instant();
   await narrator.step("the server is started again and answers", () => server.restart());
   await narrator.step(
-    (code: number) => `shop/worker's exit code is ${code}, at the time when it ended`,
+    "shop/worker's exit code is kept, and the time when it ended",
     async () => {
       const { state, exitCode, finishedAt } = await pods.status(cast.worker);
       assert.deepEqual([state, exitCode], ["CONTAINER_EXITED", 7]);
@@ -40,6 +42,7 @@ export async function crash(stage: Stage, cast: Cast): Promise<void> {
       assert.ok(Temporal.Instant.compare(killedAt, at) < 0 && Temporal.Instant.compare(at, restartedAt) < 0);
       return exitCode;
     },
+    (code: number) => `shop/worker's exit code is ${code}, at the time when it ended`,
   );
   await narrator.step("web and httpd are the same processes as before", async () => {
     assert.deepEqual(await births(stage, cast), before);

@@ -18,12 +18,17 @@ const cleanUpMs = 20_000;
 async function openRegistry(narrator: Narrator): Promise<Registry> {
   narrator.chapter("A registry");
   const layout = await narrator.step(
-    (folder: string) => `images from Debian's busybox and nginx, in ${folder.split("/").slice(-3).join("/")}`,
+    "images are built from Debian's busybox and nginx",
     builtLayout,
+    (folder: string) => `images from Debian's busybox and nginx, in ${folder.split("/").slice(-3).join("/")}`,
   );
   await using undo = new AsyncDisposableStack();
   const registry = undo.use(
-    await narrator.step(({ address }: Registry) => `Debian's docker-registry serves on ${address}`, Registry.start),
+    await narrator.step(
+      "Debian's docker-registry serves",
+      Registry.start,
+      ({ address }: Registry) => `Debian's docker-registry serves on ${address}`,
+    ),
   );
   const count = (await layoutEntries(layout)).length;
   assert.ok(count > 0);
@@ -39,7 +44,7 @@ async function openServer(narrator: Narrator, mirror: string): Promise<Server> {
 
 async function greet({ narrator, cri }: Pick<Stage, "narrator" | "cri">): Promise<void> {
   await narrator.step(
-    (said: string) => said,
+    "it is nacelle, and ready",
     async () => {
       const { runtimeName, runtimeVersion } = await cri.call("Version", {});
       assert.equal(runtimeName, "nacelle");
@@ -53,6 +58,7 @@ async function greet({ narrator, cri }: Pick<Stage, "narrator" | "cri">): Promis
       );
       return `it is ${runtimeName} ${runtimeVersion}, and says RuntimeReady and NetworkReady`;
     },
+    (said: string) => said,
   );
 }
 

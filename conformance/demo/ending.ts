@@ -31,8 +31,9 @@ export async function removeAll(stage: Stage, cast: Cast, after: string): Promis
 export async function nothingIsLeft({ narrator, server, leftovers }: Stage): Promise<void> {
   narrator.chapter("Nothing is left");
   await narrator.step(
-    (none: string) => `found now: ${none}`,
+    "nothing is found now",
     () => leftovers.assertNone(),
+    (none: string) => `found now: ${none}`,
   );
   await narrator.step("the kernel lets the pods' cgroup parent go: it is empty", () => removeCgroupParent());
   await narrator.step("SIGTERM ends the server with exit code 0", async () => {

@@ -25,24 +25,23 @@ export class Narrator {
   }
 
   /**
-   * Does a step and prints its time and `claim`, which may be made of the step's result. A step that rejects is printed
-   * as failed, and rejects: whatever it claims has to be asserted in it. After an interruption no step begins.
+   * Does a step and prints its time and `claim`, or what `tell` makes of its result. A step that rejects is printed as
+   * failed, and rejects: whatever it claims has to be asserted in it. After an interruption no step begins.
    */
   async step<Result>(
-    claim: string | ((result: Result) => string),
+    claim: string,
     act: () => Result | Promise<Result>,
+    tell: (result: Result) => string = () => claim,
   ): Promise<Result> {
     this.#interrupted.throwIfAborted();
     const started = performance.now();
     try {
       const result = await act();
-      const said = typeof claim === "string" ? claim : claim(result);
-      this.#print(`${this.#styled("green", milliseconds(started))}  ${said}`);
+      this.#print(`${this.#styled("green", milliseconds(started))}  ${tell(result)}`);
       this.#steps += 1;
       return result;
     } catch (error) {
-      const what = typeof claim === "string" ? `: ${claim}` : "";
-      this.#print(`${this.#styled("red", milliseconds(started))}  ${this.#styled("red", `FAILED${what}`)}`);
+      this.#print(this.#styled("red", `${milliseconds(started)}  FAILED: ${claim}`));
       throw error;
     }
   }

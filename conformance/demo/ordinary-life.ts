@@ -24,7 +24,7 @@ export async function pull({ narrator, cri }: Stage): Promise<void> {
   narrator.chapter("Images are pulled");
   for (const image of Object.values(images)) {
     await narrator.step(
-      (id: string) => `${image} is ${id.slice(0, 19)}…`,
+      `${image} is pulled`,
       async () => {
         const { imageRef } = await cri.call("PullImage", { image: { image } });
         const { images: listed } = await cri.call("ListImages", { filter: { image: { image } } });
@@ -35,6 +35,7 @@ export async function pull({ narrator, cri }: Stage): Promise<void> {
         assert.match(imageRef, /sha256:[0-9a-f]{64}/);
         return listed[0]?.id ?? "";
       },
+      (id: string) => `${image} is ${id.slice(0, 19)}…`,
     );
   }
 }
@@ -63,8 +64,9 @@ export async function runPods(stage: Stage): Promise<Cast> {
 
 function runPod({ narrator, pods }: Stage, name: string, handler: string): Promise<Pod> {
   return narrator.step(
-    (pod: Pod) => `pod ${name} is ready under ${handler}, at ${pod.ip}`,
+    `pod ${name} runs under ${handler}`,
     () => pods.run(name, handler),
+    (pod: Pod) => `pod ${name} is ready under ${handler}, at ${pod.ip}`,
   );
 }
 
@@ -84,23 +86,26 @@ export async function logsAndExec({ narrator, pods, leftovers }: Stage, cast: Ca
   });
   narrator.quote(log);
   await narrator.step(
-    ({ stdout, exitCode }: Executed) => `hostname in shop/web prints "${stdout.trim()}", exit code ${exitCode}`,
+    "a command in shop/web",
     async () => {
       const result = await pods.exec(cast.web, "hostname");
       assert.deepEqual(result, { stdout: "shop\n", stderr: "", exitCode: 0 });
       return result;
     },
+    ({ stdout, exitCode }: Executed) => `hostname in shop/web prints "${stdout.trim()}", exit code ${exitCode}`,
   );
   await narrator.step(
-    ({ stderr, exitCode }: Executed) => `a failing command in api/httpd says "${stderr.trim()}", exit code ${exitCode}`,
+    "a failing command in api/httpd",
     async () => {
       const result = await pods.exec(cast.httpd, "sh", "-c", "echo no such luck >&2; exit 3");
       assert.deepEqual(result, { stdout: "", stderr: "no such luck\n", exitCode: 3 });
       return result;
     },
+    ({ stderr, exitCode }: Executed) => `a failing command in api/httpd says "${stderr.trim()}", exit code ${exitCode}`,
   );
   await narrator.step(
-    (held: string) => `the pods hold ${held}`,
+    "the pods hold something of each kind",
     () => leftovers.whilePodsRun(),
+    (held: string) => `the pods hold ${held}`,
   );
 }
