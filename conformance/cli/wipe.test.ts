@@ -96,6 +96,7 @@ describe("nacelle wipe", () => {
     await assertNothingLeaked(clean, server.paths);
     const left = await readdir(server.paths.folder);
     assert.ok(!left.includes("root") && !left.includes("run"), left.join(" "));
+    assert.deepEqual(await ownCgroups(), []);
     const again = await nacelle(server.paths, "wipe", "--all");
     assert.deepEqual([again.code, again.out, again.err], [0, "there is nothing to remove\n", ""]);
     await restart(server);
@@ -140,4 +141,11 @@ DEL) echo '{"cniVersion": "1.0.0", "code": 100, "msg": "it will not"}'; exit 1 ;
 esac
 `;
   await writeFile(join(plugins, "sulks"), script, { mode: 0o755 });
+}
+
+/** Of launchers and monitors, in every hierarchy; a pod's parent is its kubelet's to remove. */
+async function ownCgroups(): Promise<readonly string[]> {
+  const hierarchies = await readdir("/sys/fs/cgroup");
+  const names = await Promise.all(hierarchies.map((name) => readdir(join("/sys/fs/cgroup", name)).catch(() => [])));
+  return names.flat().filter((name) => name.startsWith("nacelle-") && name !== "nacelle-wiped");
 }

@@ -49,7 +49,7 @@ export const commandSpecs = {
     "pod|container|image REF",
     2,
   ),
-  image: spec("import an image from a directory or archive", { ...configured, output }, "import PATH [NAME]", 2, 3),
+  image: spec("import images from an OCI image layout", { ...configured, output }, "import DIR [NAME]", 2, 3),
   wipe: spec("remove everything that it owns, leaving nothing behind", {
     ...configured,
     all: { help: "images too, not pods alone" },

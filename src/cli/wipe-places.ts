@@ -1,6 +1,7 @@
 import { execFile } from "node:child_process";
 import { readdir, readFile, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import { cgroupDirectories, parentPath, parseCgroups, parseParent } from "../cgroup/cgroup.ts";
 import type { Config } from "../config/schema.ts";
@@ -11,6 +12,8 @@ import { mountPoints } from "./wipe-leftovers.ts";
 import type { WipeTally } from "./wipe-tally.ts";
 
 const run = promisify(execFile);
+const REAPED_MS = 3_000;
+const POLL_MS = 20;
 
 /**
  * Removes the places where nacelle keeps things, once its own processes are gone: run directory, cgroups, and, when
@@ -66,9 +69,18 @@ async function removeCgroups({ runDir, cgroupParent, cgroupDriver }: Config): Pr
   const driver = cgroupDriver === "systemd" ? "systemd" : "cgroupfs";
   const own = `/${cgroupOf(runDir)}`;
   const parent = driver === "systemd" ? [] : [parentPath(parseParent(cgroupParent, driver), driver)];
-  for (const path of [`${own}/ops`, own, ...parent]) {
+  for (const path of [`${own}/ops`, `${own}/monitors`, own]) {
+    for (const directory of cgroupDirectories(layout, path)) await removeLeftCgroup(directory);
+  }
+  for (const path of parent) {
     for (const directory of cgroupDirectories(layout, path)) await removeIfEmpty(directory);
   }
+}
+
+/** Its processes have ended; until each is reaped, by whoever is its parent now, the kernel calls it busy. */
+async function removeLeftCgroup(directory: string): Promise<void> {
+  const deadline = performance.now() + REAPED_MS;
+  while (!(await removeIfEmpty(directory)) && performance.now() < deadline) await delay(POLL_MS);
 }
 
 async function removeRoot({ root }: Config, tally: WipeTally): Promise<void> {
@@ -86,9 +98,15 @@ async function remove(tally: WipeTally, path: string): Promise<void> {
   }
 }
 
-async function removeIfEmpty(directory: string): Promise<void> {
-  await rmdir(directory).catch((error: unknown) => {
-    const stays = ["ENOENT", "ENOTEMPTY", "EEXIST", "EBUSY", "EPERM", "EROFS"];
-    if (!stays.some((code) => hasCode(error, code))) throw error;
-  });
+/** Resolves with whether it is gone. */
+async function removeIfEmpty(directory: string): Promise<boolean> {
+  try {
+    await rmdir(directory);
+    return true;
+  } catch (error) {
+    if (hasCode(error, "ENOENT")) return true;
+    const stays = ["ENOTEMPTY", "EEXIST", "EBUSY", "EPERM", "EROFS"];
+    if (stays.some((code) => hasCode(error, code))) return false;
+    throw error;
+  }
 }
