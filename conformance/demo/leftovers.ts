@@ -79,7 +79,7 @@ export class Leftovers {
 
 /** A process of nacelle or of an OCI runtime, by its command line. */
 function isOurs(command: string): boolean {
-  return /nacelle|runc|crun|src\/main\.ts/.test(command) && !command.includes("harness/isolate");
+  return /nacelle-(native|monitor)|src\/main\.ts|(^|\/)(runc|crun|pause)( |$)/.test(command);
 }
 
 /** Removes the pods' cgroup parent as a kubelet does; the kernel refuses that while anything is in it. */
