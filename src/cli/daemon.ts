@@ -40,6 +40,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     operations: launcher,
     network: () => network.current(),
     timeoutMs: config.cni.timeout,
+    onDebt: () => debts.wake(),
     log: (message, fields) => log.warn(message, fields),
   });
   // Last of all: what is being freed when the daemon ends still talks to them.
@@ -111,7 +112,7 @@ function wire(parts: DaemonParts, stores: Stores, network: SandboxNetwork, disca
 
 interface MonitorEvents {
   readonly ended: (exit: MonitoredContainer) => void;
-  readonly sandboxLost: (sandboxId: string) => Promise<void>;
+  readonly sandboxLost: (sandboxId: string) => void;
   readonly monitorLost: (sandboxId: string) => void;
 }
 
@@ -124,7 +125,7 @@ function wireMonitors(
     paths,
     epoch: BigInt(store.epoch),
     // The pause process goes by the sandbox's own id.
-    onExit: (sandboxId, exit) => (exit.id === sandboxId ? void events.sandboxLost(sandboxId) : events.ended(exit)),
+    onExit: (sandboxId, exit) => (exit.id === sandboxId ? events.sandboxLost(sandboxId) : events.ended(exit)),
     onLost: events.monitorLost,
     log: (message: string, fields: Fields) => log.warn(message, fields),
   });

@@ -20,7 +20,7 @@ const MESSAGE = "the process that kept its output and exit status has died; the 
  * more, and is reported with its true exit code where that can be known, else with 255.
  */
 export async function monitorLost(ports: LostMonitorPorts, sandboxId: string): Promise<void> {
-  await ports.sandboxService.lost(sandboxId, "MonitorLost");
+  ports.sandboxService.lost(sandboxId, "MonitorLost");
   const alive = ports.containers.ofSandbox(sandboxId).filter(isAlive);
   await Promise.all(alive.map((container) => endContainer(ports, container)));
 }

@@ -89,10 +89,10 @@ async function checkSandbox(
 ): Promise<void> {
   const { id, config } = sandbox;
   const pause = known.find((container) => container.id === id);
-  if (pause?.state === "exited") await sandboxService.lost(id, "PauseExited");
+  if (pause?.state === "exited") sandboxService.lost(id, "PauseExited");
   else if (pause !== undefined) monitors.watch(id, id, pause);
   const pinned = mountinfo.includes(` ${paths.netns(id)} `);
-  if (config.namespaces.network === "pod" && !pinned) await sandboxService.lost(id, "NamespaceLost");
+  if (config.namespaces.network === "pod" && !pinned) sandboxService.lost(id, "NamespaceLost");
 }
 
 /** `known` is undefined when the monitor is gone: `monitorLost` settles what lived then. */

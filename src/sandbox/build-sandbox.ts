@@ -75,7 +75,7 @@ async function network(
 async function processes(ports: BuildPorts, sandbox: Sandbox, signal: AbortSignal): Promise<void> {
   const { operations, monitors, pause, cgroups } = ports;
   const deadlineMs = DEADLINE_MS;
-  await Promise.all([
+  await allSettled([
     operations.perform(files(ports, sandbox), { owner: sandbox.id, what: "writing the sandbox's files", deadlineMs }),
     operations.perform(cgroups.ensureParent(sandbox), {
       owner: sandbox.id,
@@ -86,6 +86,12 @@ async function processes(ports: BuildPorts, sandbox: Sandbox, signal: AbortSigna
   ]);
   signal.throwIfAborted();
   if (pause.isNeeded(sandbox)) await pause.start(sandbox);
+}
+
+/** Rejects as the first that rejects does, but not before all have settled: what goes on would outlive its own undoing. */
+async function allSettled(parts: readonly Promise<unknown>[]): Promise<void> {
+  await Promise.allSettled(parts);
+  await Promise.all(parts);
 }
 
 /** Files, shm and the namespaces that are not the network's, in one go. */

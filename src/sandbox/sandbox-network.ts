@@ -27,6 +27,8 @@ export interface SandboxNetworkPorts {
   /** The network of now, or throws `unavailable` saying why there is none. */
   readonly network: () => NetworkConfig;
   readonly timeoutMs: number;
+  /** There is a debt that was none before: somebody has to pay it. */
+  readonly onDebt: () => void;
   readonly log: (message: string, fields: Readonly<Record<string, string>>) => void;
 }
 
@@ -40,7 +42,7 @@ const PATIENCE_MS = 30_000;
 export class SandboxNetwork {
   readonly #ports: SandboxNetworkPorts;
   readonly #table: Table<Fixed, RowState>;
-  /** When the first DEL of a sandbox failed in this process. */
+  /** When the first DEL of a sandbox that failed was begun, in this process. */
   readonly #failingSince = new Map<string, number>();
 
   constructor(ports: SandboxNetworkPorts) {
@@ -84,19 +86,22 @@ export class SandboxNetwork {
    * a debt. No row: nothing to do.
    */
   async detach(sandboxId: string): Promise<void> {
+    const { store, operations, timeoutMs, onDebt } = this.#ports;
     const attachment = this.get(sandboxId);
     if (attachment === undefined || isDebt(attachment)) return;
+    const since = this.#failingSince.get(sandboxId) ?? performance.now();
     try {
-      await deleteNetwork(this.#ports.operations, attachment, this.#ports.timeoutMs);
+      await deleteNetwork(operations, attachment, timeoutMs);
+      store.commit([this.#table.delete(sandboxId)], { essential: true });
     } catch (error) {
-      if (this.#patience(sandboxId)) throw error;
-      const debt = owed(attachment, messageOf(error), Date.now());
-      this.#ports.store.commit([this.#updated(debt)], { essential: true });
-      this.#failingSince.delete(sandboxId);
-      return;
+      this.#failingSince.set(sandboxId, since);
+      if (performance.now() - since < PATIENCE_MS) throw error;
+      // The namespace goes now, in which the debt would look for its interface.
+      const debt = withoutNamespace(owed(attachment, messageOf(error), Date.now()));
+      store.commit([this.#updated(debt)], { essential: true });
+      onDebt();
     }
     this.#failingSince.delete(sandboxId);
-    this.#ports.store.commit([this.#table.delete(sandboxId)], { essential: true });
   }
 
   /** Turns what is attached into a debt without a namespace: the machine has rebooted, or the pin is gone. */
@@ -135,12 +140,6 @@ export class SandboxNetwork {
 
   async failed(debt: DebtAttachment): Promise<void> {
     await this.#ports.store.save([this.#updated(debt)], { essential: true });
-  }
-
-  #patience(sandboxId: string): boolean {
-    const since = this.#failingSince.get(sandboxId) ?? performance.now();
-    this.#failingSince.set(sandboxId, since);
-    return performance.now() - since < PATIENCE_MS;
   }
 
   #updated({ sandboxId, netnsPath, state }: Attachment): Change {

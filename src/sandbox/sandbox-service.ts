@@ -1,7 +1,6 @@
 import { DomainError, notFound } from "../lib/errors.ts";
 import { type FlightControl, Flights, SingleFlight } from "../lib/flights.ts";
 import { findId, newId } from "../lib/ids.ts";
-import { KeyedLock } from "../lib/keyed-lock.ts";
 import type { Retries } from "../lib/retries.ts";
 import { isSameValue } from "../lib/same-value.ts";
 import type { SandboxConfig } from "../oci/config.ts";
@@ -50,7 +49,8 @@ export class SandboxService {
   readonly #ports: SandboxServicePorts;
   readonly #creations = new Flights<Asked>("sandbox", isSameValue);
   readonly #endings = new SingleFlight();
-  readonly #locks = new KeyedLock();
+  /** What was lost of sandboxes while they were made. */
+  readonly #lostEarly = new Map<string, NotReadyReason>();
 
   constructor(ports: SandboxServicePorts) {
     this.#ports = ports;
@@ -117,19 +117,19 @@ export class SandboxService {
   }
 
   /** It is no longer what was promised: pause, a pin or its monitor is gone. Its containers are the caller's concern. */
-  async lost(id: string, reason: NotReadyReason): Promise<void> {
-    using _guard = await this.#locks.acquire(id);
-    const sandbox = this.#ports.sandboxes.get(id);
+  lost(id: string, reason: NotReadyReason): void {
+    const { store, sandboxes } = this.#ports;
+    const sandbox = sandboxes.get(id);
+    if (sandbox?.state.phase === "creating") this.#lostEarly.set(id, reason);
     if (sandbox?.state.phase !== "ready") return;
-    const lost: Sandbox = { ...sandbox, state: { phase: "notReady", reason, released: false } };
-    this.#ports.store.observe([this.#ports.sandboxes.updated(lost)]);
+    store.observe([sandboxes.updated({ ...sandbox, state: { phase: "notReady", reason, released: false } })]);
   }
 
-  /** Takes up the freeing of a sandbox whose creation has failed or was cut short. */
+  /** Takes up the freeing of a sandbox whose creation has failed or was cut short. A full disk does not keep its name. */
   discard(sandbox: Sandbox): void {
     const { store, sandboxes, discards, containers } = this.#ports;
     const discarded: Sandbox = { ...sandbox, state: { phase: "discarded" } };
-    store.commit([sandboxes.updated(discarded), ...sandboxes.released(sandbox)], { essential: true });
+    store.observe([sandboxes.updated(discarded), ...sandboxes.released(sandbox)]);
     discards.add(`sandbox ${sandbox.id}`, async () => {
       await containers.removeAll(sandbox.id);
       await releaseSandbox(this.#ports, discarded);
@@ -150,6 +150,7 @@ export class SandboxService {
     try {
       await store.durable();
       const ips = await buildSandbox(this.#ports, sandbox, control);
+      this.#requireWhole(id);
       control.stage.enter("storing the sandbox");
       store.commit([sandboxes.updated({ ...sandbox, ips, state: { phase: "ready" } })]);
       await store.durable();
@@ -157,7 +158,17 @@ export class SandboxService {
     } catch (error) {
       this.discard(sandbox);
       throw error;
+    } finally {
+      this.#lostEarly.delete(id);
     }
+  }
+
+  #requireWhole(id: string): void {
+    const reason = this.#lostEarly.get(id);
+    if (reason === undefined) return;
+    throw new DomainError("unavailable", `sandbox ${id} was lost while it was made (${reason}); try again`, {
+      fields: { id, reason },
+    });
   }
 
   /** The ready sandbox of this name and configuration, or undefined when the name is free. */
@@ -190,11 +201,11 @@ export class SandboxService {
 
   /** Durably not ready before anything of it is touched: a crash in between must not show it ready. */
   async #leaveReady(id: string): Promise<Sandbox | undefined> {
-    using _guard = await this.#locks.acquire(id);
-    const sandbox = this.#ports.sandboxes.get(id);
+    const { store, sandboxes } = this.#ports;
+    const sandbox = sandboxes.get(id);
     if (sandbox?.state.phase !== "ready") return sandbox;
     const stopped: Sandbox = { ...sandbox, state: { phase: "notReady", reason: "Stopped", released: false } };
-    await this.#ports.store.save([this.#ports.sandboxes.updated(stopped)], { essential: true });
+    await store.save([sandboxes.updated(stopped)], { essential: true });
     return stopped;
   }
 
