@@ -245,7 +245,9 @@ static int capture_pipe(struct job *job, int index, size_t capacity, bool tail)
 static int launch(struct job *job, const struct job_plan *plan)
 {
 	struct spawn spawn = { .cwd = plan->cwd, .argv = plan->argv, .env = plan->env, .cgroup = -1,
-			       .oom_score_adj = job->monitor->options.oom_score_adj, .stdio = { -1, -1, -1 } };
+			       .oom_score_adj = job->monitor->options.oom_score_adj, .stdio = { -1, -1, -1 },
+			       /* `crun start` waits for ever for an init that was killed when its monitor was lost. */
+			       .dies_with_us = true };
 	int own[2] = { -1, -1 };
 	int r = place_files(job, plan->argv, plan->process, job->monitor->paths);
 

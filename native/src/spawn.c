@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -81,11 +82,14 @@ static void soften_limits(const struct spawn *spawn)
 	(void)sys_write_existing("/proc/self/oom_score_adj", text, (size_t)n);
 }
 
-static _Noreturn void run(const struct spawn *spawn, int gate, int report)
+static _Noreturn void run(const struct spawn *spawn, pid_t parent, int gate, int report)
 {
 	char go;
 
 	(void)setsid();
+	/* The caller may have ended before it was asked to be told of. */
+	if (spawn->dies_with_us && (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent))
+		_exit(127);
 	if (spawn->gated && read(gate, &go, 1) != 1)
 		_exit(127);
 	report = place_stdio(spawn->stdio, report);
@@ -100,6 +104,7 @@ static _Noreturn void run(const struct spawn *spawn, int gate, int report)
 int spawn_child(const struct spawn *spawn, struct child *child)
 {
 	int gate[2] = { -1, -1 };
+	pid_t parent = getpid();
 	int report[2];
 	int r;
 
@@ -113,7 +118,7 @@ int spawn_child(const struct spawn *spawn, struct child *child)
 	if (r == 0) {
 		if (gate[1] >= 0)
 			(void)close(gate[1]); /* else the child would hold its own gate open */
-		run(spawn, gate[0], report[1]);
+		run(spawn, parent, gate[0], report[1]);
 	}
 	if (r < 0)
 		goto out;

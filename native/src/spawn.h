@@ -17,6 +17,7 @@ struct spawn {
 	int cgroup;            /* fd of a v2 cgroup directory to be born in; -1: the caller's */
 	int oom_score_adj;     /* or SPAWN_KEEP_OOM */
 	bool gated;            /* waits for spawn_release before it does anything */
+	bool dies_with_us;     /* gets SIGKILL when the caller's thread ends; what it forks does not */
 };
 
 /* A child that was started. Owner of the fds: the caller, by spawn_close. */
