@@ -73,7 +73,15 @@ describe("Flights", () => {
     );
     impatient.abort(new Error("deadline"));
     await assert.rejects(abandoned, /deadline/);
-    const second = await names.join("a", { image: "y" }, async () => (order.push("begun"), "new"), never);
+    const second = await names.join(
+      "a",
+      { image: "y" },
+      async () => {
+        order.push("begun");
+        return "new";
+      },
+      never,
+    );
     assert.equal(second, "new");
     assert.deepEqual(order, ["undone", "begun"]);
   });

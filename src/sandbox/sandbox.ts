@@ -1,4 +1,4 @@
-import { DomainError, failedPrecondition } from "../lib/errors.ts";
+import { failedPrecondition } from "../lib/errors.ts";
 import type { SandboxConfig } from "../oci/config.ts";
 
 /** Why a sandbox is no longer ready; shown in verbose status and by the command line. */
@@ -51,9 +51,4 @@ export function describe(state: SandboxState): string {
 export function sandboxName(config: SandboxConfig): string {
   const { name, namespace, uid, attempt } = config.metadata;
   return [name, namespace, uid, String(attempt)].map(encodeURIComponent).join("/");
-}
-
-export function parseId(kind: string, text: string): string {
-  if (/^[0-9a-f]{64}$/.test(text)) return text;
-  throw new DomainError("invalidArgument", `${kind} id ${JSON.stringify(text.slice(0, 80))} is not 64 hex digits`);
 }
