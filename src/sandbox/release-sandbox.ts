@@ -25,15 +25,15 @@ export async function releaseSandbox(ports: ReleasePorts, sandbox: Sandbox): Pro
   const { id } = sandbox;
   const owner = { owner: id, deadlineMs: DEADLINE_MS };
   const errors: unknown[] = [];
-  const attempt = (part: () => Promise<unknown>) =>
-    part().then(
-      () => true,
-      (error: unknown) => void errors.push(error),
-    );
+  const attempt = (part: () => Promise<unknown>) => part().catch((error: unknown) => errors.push(error));
 
   await attempt(() => pause.stop(sandbox));
   // The namespace stays until its address is given back: most plugins take the interface from inside it.
-  if (await attempt(() => network.detach(id))) {
+  let isDetached = false;
+  await attempt(async () => {
+    isDetached = await network.detach(id);
+  });
+  if (isDetached) {
     await attempt(() =>
       operations.perform([{ op: "unpin", path: paths.netns(id) }], { ...owner, what: "freeing the network namespace" }),
     );

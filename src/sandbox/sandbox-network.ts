@@ -34,6 +34,7 @@ export interface SandboxNetworkPorts {
 
 /** How long StopPodSandbox fails for a failing DEL; after that the DEL is a debt and in nobody's way. */
 const PATIENCE_MS = 30_000;
+const UNPIN_MS = 60_000;
 
 /**
  * The network ledger: an attachment is written before ADD begins and goes when DEL has succeeded. Whatever happens
@@ -82,13 +83,15 @@ export class SandboxNetwork {
   }
 
   /**
-   * Runs DEL with the stored values. Resolves when it has succeeded, or when it has failed for so long that it became
-   * a debt. No row: nothing to do.
+   * Runs DEL with the stored values. Resolves with true when the namespace is needed no more: DEL has succeeded, or there
+   * is no row. When it has failed for so long that it became a debt the answer is false: plugins find in the namespace
+   * what else they have to undo (bridge its masquerading rules), so that it goes when the debt is paid.
    */
-  async detach(sandboxId: string): Promise<void> {
+  async detach(sandboxId: string): Promise<boolean> {
     const { store, operations, timeoutMs, onDebt } = this.#ports;
     const attachment = this.get(sandboxId);
-    if (attachment === undefined || isDebt(attachment)) return;
+    if (attachment === undefined) return true;
+    if (isDebt(attachment)) return attachment.netnsPath === "";
     const since = this.#failingSince.get(sandboxId) ?? performance.now();
     try {
       await deleteNetwork(operations, attachment, timeoutMs);
@@ -96,12 +99,11 @@ export class SandboxNetwork {
     } catch (error) {
       this.#failingSince.set(sandboxId, since);
       if (performance.now() - since < PATIENCE_MS) throw error;
-      // The namespace goes now, in which the debt would look for its interface.
-      const debt = withoutNamespace(owed(attachment, messageOf(error), Date.now()));
-      store.commit([this.#updated(debt)], { essential: true });
+      store.commit([this.#updated(owed(attachment, messageOf(error), Date.now()))], { essential: true });
       onDebt();
     }
     this.#failingSince.delete(sandboxId);
+    return this.get(sandboxId) === undefined;
   }
 
   /** Turns what is attached into a debt without a namespace: the machine has rebooted, or the pin is gone. */
@@ -129,9 +131,17 @@ export class SandboxNetwork {
     return attachment !== undefined && isDebt(attachment) ? attachment : undefined;
   }
 
-  /** Runs DEL for a debt. */
+  /** Runs DEL for a debt, then frees the namespace that was kept for it. */
   async pay(debt: DebtAttachment, signal: AbortSignal): Promise<void> {
-    await deleteNetwork(this.#ports.operations, debt, this.#ports.timeoutMs, signal);
+    const { operations, timeoutMs } = this.#ports;
+    const { sandboxId: owner, netnsPath: path } = debt;
+    await deleteNetwork(operations, debt, timeoutMs, signal);
+    if (path === "") return;
+    await operations.perform([{ op: "unpin", path }], {
+      owner,
+      what: "freeing the network namespace",
+      deadlineMs: UNPIN_MS,
+    });
   }
 
   async paid({ sandboxId }: DebtAttachment): Promise<void> {

@@ -34,7 +34,7 @@ function setup(root: string, ports: Partial<SandboxServicePorts> & { perform?: (
     handlers,
     discards: new Retries(() => {}),
     paths: new Paths({ root, runDir: root, netnsDir: root }),
-    network: { intent: () => [], detach: async () => {} } as never,
+    network: { intent: () => [], detach: async () => true } as never,
     monitors: { start: async () => {}, end: async () => {}, unwatch: () => {} },
     pause: { isNeeded: () => false, stop: async () => {} } as never,
     cgroups: { ensureParent: () => [] },
