@@ -1,6 +1,7 @@
-import { readFile } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DomainError, invalidArgument } from "../lib/errors.ts";
+import { newId } from "../lib/ids.ts";
 import { execArgs } from "../oci/handler.ts";
 import type { OciProcess } from "../oci/spec/types.ts";
 import type { Handlers } from "../sandbox/handlers.ts";
@@ -25,6 +26,8 @@ export interface ExecResult {
 }
 
 const RUNTIME_MS = 60_000;
+/** A frame of the monitor's protocol holds 256 KiB in all. */
+const MAX_IN_FRAME = 192 << 10;
 
 /**
  * Runs a command in a running container as its first process runs: user, environment, capabilities, working directory.
@@ -42,16 +45,17 @@ export async function execSync(
   const { handler } = ports.handlers.require(sandbox.runtimeHandler);
   const monitor = ports.monitors.require(sandbox.id);
   const process = await readProcess(ports.paths, container.id);
+  await using file = await processFile(ports.paths, container.id, { ...process, args: command, terminal: false });
   const request = {
     argv: execArgs(handler, {
       id: container.id,
-      processFile: "@process",
+      processFile: file.path,
       pidFile: "@pid-file",
       log: "@log",
       detach: true,
     }),
     env: monitorEnvironment,
-    process: Buffer.from(JSON.stringify({ ...process, args: command, terminal: false })),
+    process: file.bytes,
     timeoutMs,
     deadlineMs: RUNTIME_MS,
     maxOutput: ports.execs.maxOutputBytes,
@@ -69,6 +73,20 @@ export async function execSync(
     stderr: withDropped(result.stderr, result.droppedBytes, request.maxOutput),
     exitCode,
   };
+}
+
+interface ProcessFile extends AsyncDisposable {
+  readonly path: string;
+  readonly bytes: Buffer;
+}
+
+/** The monitor writes what fits into a frame; a longer one lies in the bundle while the command runs. */
+async function processFile(paths: Paths, id: string, process: OciProcess): Promise<ProcessFile> {
+  const text = Buffer.from(JSON.stringify(process));
+  if (text.length <= MAX_IN_FRAME) return { path: "@process", bytes: text, [Symbol.asyncDispose]: async () => {} };
+  const path = join(paths.bundle(id), `exec-${newId()}.json`);
+  await writeFile(path, text, { mode: 0o600 });
+  return { path, bytes: Buffer.alloc(0), [Symbol.asyncDispose]: () => rm(path, { force: true }) };
 }
 
 async function readProcess(paths: Paths, id: string): Promise<OciProcess> {

@@ -37,6 +37,7 @@ export async function execSync(
 ): Promise<ExecSyncResult> {
   const chunks = { stdout: [] as Buffer[], stderr: [] as Buffer[] };
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
+  promise.catch(() => {}); // it is rejected by every close, also when nothing could be sent
   const what = `EXEC ${id}`;
   const connection = await MonitorConnection.open(
     {
