@@ -1,7 +1,7 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Operation, Operations } from "../launcher/operations.ts";
-import { invalidArgument } from "../lib/errors.ts";
+import { hasCode, invalidArgument } from "../lib/errors.ts";
 import type { DeviceRequest } from "../oci/config.ts";
 import { isPassableHostDevice } from "../oci/spec/devices.ts";
 import type { ResolvedDevice } from "../oci/spec/input.ts";
@@ -41,12 +41,15 @@ async function resolveOne(
   index: number,
 ): Promise<readonly ResolvedDevice[]> {
   const { hostPath, containerPath, permissions } = request;
-  const [found] = await statAll(operations, owner, [request], true);
+  const field = `config.devices[${index}].host_path ${JSON.stringify(hostPath)}`;
+  const [found] = await statAll(operations, owner, [request], true).catch((error: unknown) => {
+    throw isAbsent(error) ? invalidArgument(`${field} does not exist on this node`) : error;
+  });
   if (found !== undefined) return [found];
   const names = await readdir(hostPath, { withFileTypes: true }).catch(() => []);
   const devices = names.filter((entry) => entry.isCharacterDevice() || entry.isBlockDevice());
   if (devices.length === 0) {
-    throw invalidArgument(`config.devices[${index}].host_path ${JSON.stringify(hostPath)} is no device and holds none`);
+    throw invalidArgument(`${field} is no device and holds none`);
   }
   return statAll(
     operations,
@@ -57,6 +60,10 @@ async function resolveOne(
       permissions,
     })),
   );
+}
+
+function isAbsent(error: unknown): boolean {
+  return hasCode(error, "ENOENT") || hasCode(error, "ENOTDIR") || hasCode(error, "ELOOP");
 }
 
 async function statAll(

@@ -86,13 +86,24 @@ async function resolveMount(
     });
     return { request, source: source?.toString() ?? request.hostPath };
   } catch (error) {
-    if (!hasCode(error, "ENOENT") && !hasCode(error, "ENOTDIR")) throw error;
     // CRI: "If the host path doesn't exist, then runtimes should report error".
-    throw invalidArgument(
-      `config.mounts[${index}].host_path ${JSON.stringify(request.hostPath)} does not exist on this node`,
-    );
+    throw refused(`config.mounts[${index}].host_path`, request.hostPath, error);
   }
 }
+
+/** An invalid argument that names its field, when the path is at fault; else the error as it is. */
+function refused(field: string, path: string, error: unknown): unknown {
+  const found = [...pathFaults].find(([code]) => hasCode(error, code));
+  return found === undefined ? error : invalidArgument(`${field} ${JSON.stringify(path)} ${found[1]}`);
+}
+
+const pathFaults: ReadonlyMap<string, string> = new Map([
+  ["ENOENT", "does not exist on this node"],
+  ["ENOTDIR", "goes through what is no directory"],
+  ["EEXIST", "exists and is no directory"],
+  ["ELOOP", "is a loop of symbolic links"],
+  ["ENAMETOOLONG", "is too long"],
+]);
 
 async function readProfile(
   operations: Operations,
@@ -119,7 +130,10 @@ async function readProfile(
 async function ensureLogDirectory(operations: Operations, { id, logPath }: Container): Promise<void> {
   if (logPath === "") return;
   const make: Operation = { op: "mkdir", path: dirname(logPath), mode: 0o755, parents: true };
-  await operations.perform([make], { owner: id, what: "making the log directory", deadlineMs: LOOK_MS });
+  const options = { owner: id, what: "making the log directory", deadlineMs: LOOK_MS };
+  await operations.perform([make], options).catch((error: unknown) => {
+    throw refused("config.log_path", logPath, error);
+  });
 }
 
 /** The directory that the process starts in: made if the image lacks it, as every runtime does. */
@@ -131,5 +145,8 @@ export async function ensureWorkingDir(
 ): Promise<void> {
   if (cwd === "/") return;
   const make: Operation = { op: "mkdirInRoot", root, path: cwd, mode: 0o755 };
-  await operations.perform([make], { owner, what: `making the working directory ${cwd}`, deadlineMs: LOOK_MS });
+  const options = { owner, what: `making the working directory ${cwd}`, deadlineMs: LOOK_MS };
+  await operations.perform([make], options).catch((error: unknown) => {
+    throw refused("config.working_dir", cwd, error);
+  });
 }

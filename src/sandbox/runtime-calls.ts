@@ -1,3 +1,4 @@
+import { getSystemErrorMessage, getSystemErrorName } from "node:util";
 import type { Operations } from "../launcher/operations.ts";
 import { DomainError, type ErrorKind } from "../lib/errors.ts";
 import type { Monitor } from "../monitor/monitor.ts";
@@ -51,10 +52,22 @@ export async function createProcess(
     );
   } catch (error) {
     signal?.throwIfAborted();
-    throw error;
+    throw isLogRefused(error) ? logRefused(error) : error;
   } finally {
     signal?.removeEventListener("abort", kill);
   }
+}
+
+/** The monitor opens the log before it runs the runtime. */
+function isLogRefused(error: unknown): error is MonitorError {
+  return error instanceof MonitorError && error.monitorCode === "SYSCALL" && error.what === "log";
+}
+
+function logRefused(error: MonitorError): DomainError {
+  const code = getSystemErrorName(-error.errno);
+  const kind = code === "ENOSPC" || code === "EDQUOT" ? "resourceExhausted" : "invalidArgument";
+  const why = code === "ELOOP" ? "it is a symbolic link (ELOOP)" : `${getSystemErrorMessage(-error.errno)} (${code})`;
+  return new DomainError(kind, `config.log_path: ${error.path} cannot be opened: ${why}`, { cause: error });
 }
 
 /** Sends a signal to a container's first process. It has ended, whether we know that yet or not: nothing to do. */
