@@ -94,6 +94,8 @@ export class ContainerCreations {
     const { store, containers, images, now } = this.#ports;
     const existing = this.#existing(asked);
     if (existing !== undefined) return existing;
+    // Who waited for an older flight to end may find that the sandbox is being stopped.
+    requireReady(this.#ports.sandboxes.byId(sandbox.id));
     using image = images.acquire(asked.config.image.image);
     const container = planContainer({ id: newId(), sandbox, config: asked.config, image, createdAt: now() });
     control.stage.enter("storing what is about to be made");

@@ -1,13 +1,12 @@
 import { DomainError, messageOf, notFound } from "../lib/errors.ts";
 import { SingleFlight } from "../lib/flights.ts";
 import { findId } from "../lib/ids.ts";
-import { KeyedLock, orAborted } from "../lib/keyed-lock.ts";
+import { orAborted } from "../lib/keyed-lock.ts";
 import type { Retries } from "../lib/retries.ts";
 import { Turns } from "../lib/turns.ts";
 import type { MonitoredContainer } from "../monitor/protocol.ts";
 import type { ContainerConfig, SandboxConfig } from "../oci/config.ts";
-import { parseSignal } from "../oci/signal.ts";
-import { signalProcess, startProcess } from "../sandbox/runtime-calls.ts";
+import { startProcess } from "../sandbox/runtime-calls.ts";
 import { requireReady, type Sandbox } from "../sandbox/sandbox.ts";
 import { type Container, isAlive, isListed, requirePhase } from "./container.ts";
 import { ContainerCreations, type CreationPorts } from "./container-creations.ts";
@@ -15,6 +14,7 @@ import { exited, startFailed } from "./ending.ts";
 import { type ExecResult, execSync } from "./exec-sync.ts";
 import { Exits } from "./exits.ts";
 import { releaseContainer } from "./release-container.ts";
+import { Signals } from "./signals.ts";
 import { Stops } from "./stops.ts";
 
 export interface ContainerServicePorts extends CreationPorts {
@@ -25,27 +25,32 @@ export interface ContainerServicePorts extends CreationPorts {
   readonly log: (message: string, fields: Readonly<Record<string, string>>) => void;
 }
 
-const SIGKILL = 9;
-
 /** Containers: created once per name, started once, ended once, whoever asks how often. */
 export class ContainerService {
   readonly #ports: ContainerServicePorts;
   readonly #creations: ContainerCreations;
   readonly #running = new SingleFlight();
-  readonly #locks = new KeyedLock();
   readonly #exits = new Exits();
+  readonly #signals: Signals;
   readonly #stops: Stops;
   readonly #execs: Turns;
 
   constructor(ports: ContainerServicePorts) {
     this.#ports = ports;
     const { maxConcurrent } = ports.execs;
-    this.#execs = new Turns({ atOnce: maxConcurrent, perOwner: maxConcurrent, waiting: 4_096, what: "execs" });
+    // One sandbox's execs that hang leave room for the probes of others.
+    const perOwner = Math.ceil(maxConcurrent / 2);
+    this.#execs = new Turns({ atOnce: maxConcurrent, perOwner, waiting: 4_096, what: "execs" });
     this.#creations = new ContainerCreations(ports, {
       discard: (container) => this.discard(container),
       ended: (id, exit) => this.ended(id, exit),
     });
-    this.#stops = new Stops({ kill: (id) => this.#kill(id), exits: this.#exits });
+    this.#signals = new Signals(ports);
+    this.#stops = new Stops({
+      exits: this.#exits,
+      kill: async (id) => this.#signals.kill(this.get(id)),
+      report: (id, error) => this.#signals.report(id, error),
+    });
   }
 
   /** Resolves with the id of a created container; the answer is durable. A call for a name in flight joins it. */
@@ -74,7 +79,7 @@ export class ContainerService {
     const container = this.#found(idOrPrefix);
     if (container === undefined || !isAlive(container)) return;
     const grace = container.state.phase === "created" ? 0 : graceMs;
-    await this.#stops.stop(container.id, grace, () => this.#signal(container.id, container.stopSignal), signal);
+    await this.#stops.stop(container.id, grace, () => this.#signals.ask(container.id), signal);
     await this.#ports.store.durable();
   }
 
@@ -158,51 +163,62 @@ export class ContainerService {
     this.#acknowledge(id, container?.sandboxId);
   }
 
-  /** Stores a state that the world has reached by itself. The same state as before: nothing to do. */
+  /** Stores a state that the world has reached by itself. The same state as before, or gone already: nothing to do. */
   settle(container: Container): void {
     const { store, containers } = this.#ports;
-    if (containers.get(container.id)?.state === container.state) return;
+    const current = containers.get(container.id);
+    if (current === undefined || current.state === container.state) return;
     store.observe([containers.updated(container)]);
     if (isAlive(container)) return;
-    this.#killRest(container);
     this.#exits.ended(container.id);
+    this.#signals.killRest(container);
   }
 
   /** Takes up the freeing of a container whose creation has failed, was cut short or never collected. */
   discard(container: Container): void {
     const { store, containers, discards } = this.#ports;
     const discarded: Container = { ...container, state: { phase: "discarded" } };
-    store.commit([containers.updated(discarded), ...containers.released(container)], { essential: true });
+    if (containers.get(container.id) !== undefined)
+      store.observe([containers.updated(discarded), ...containers.released(container)]);
     discards.add(`container ${container.id}`, () =>
       this.#running.run(`remove ${container.id}`, () => this.#remove(container.id)),
     );
   }
 
   async #start(id: string): Promise<void> {
-    const { store, containers, monitors, handlers, now } = this.#ports;
+    const { store, containers, monitors, handlers } = this.#ports;
     const intent = await this.#intendStart(id);
     if (intent === undefined) return;
     const sandbox = this.#ports.sandboxes.byId(intent.sandboxId);
     try {
       const { handler } = handlers.require(sandbox.runtimeHandler);
       const startedAt = await startProcess(monitors.require(sandbox.id), handler, id);
-      using _guard = await this.#locks.acquire(id);
       const current = containers.get(id);
       // It may have run and ended meanwhile; its end has been stored then.
       if (current?.state.phase !== "starting") return;
       store.commit([containers.updated({ ...current, state: { ...current.state, phase: "running", startedAt } })]);
     } catch (error) {
-      const current = containers.get(id);
-      if (current !== undefined) this.settle(startFailed(current, messageOf(error), now()));
-      await this.#kill(id);
-      throw error;
+      throw await this.#startFailed(id, error);
     } finally {
       await store.durable();
     }
   }
 
+  /** It never runs, unless its monitor is lost: how it ended is told with that then. Resolves with what to tell the caller. */
+  async #startFailed(id: string, error: unknown): Promise<unknown> {
+    const { containers, monitors, now } = this.#ports;
+    const current = containers.get(id);
+    if (current === undefined || !isAlive(current)) {
+      const message = `container ${id} ended while it was started: ${messageOf(error)}`;
+      return new DomainError("failedPrecondition", message, { cause: error });
+    }
+    if (monitors.find(current.sandboxId) === undefined) return error;
+    this.settle(startFailed(current, messageOf(error), now()));
+    await this.#signals.kill(current).catch((cause: unknown) => this.#signals.report(id, cause));
+    return error;
+  }
+
   async #intendStart(id: string): Promise<Container | undefined> {
-    using _guard = await this.#locks.acquire(id);
     const container = this.get(id);
     if (container.state.phase === "running") return undefined;
     // "starting" without a start in flight is what recovery rolls forward.
@@ -224,33 +240,6 @@ export class ContainerService {
     this.#exits.forget(id);
   }
 
-  async #signal(id: string, signal: string): Promise<void> {
-    const container = this.#ports.containers.get(id);
-    if (container === undefined || !isAlive(container)) return;
-    const monitor = this.#ports.monitors.find(container.sandboxId);
-    if (monitor !== undefined) await signalProcess(monitor, id, parseSignal(signal));
-  }
-
-  async #kill(id: string): Promise<void> {
-    const container = this.#ports.containers.get(id);
-    const monitor = container === undefined ? undefined : this.#ports.monitors.find(container.sandboxId);
-    if (monitor !== undefined) await signalProcess(monitor, id, SIGKILL);
-  }
-
-  /** Without a PID namespace of its own a container's other processes would live on under pause. */
-  #killRest(container: Container): void {
-    const { operations, cgroupDirs, log } = this.#ports;
-    if (container.config.security.namespaces.pid === "container") return;
-    const sandbox = this.#ports.sandboxes.byId(container.sandboxId);
-    operations
-      .perform([{ op: "killCgroup", paths: cgroupDirs(sandbox, container.id) }], {
-        owner: container.id,
-        what: "killing what is left in the container's cgroup",
-        deadlineMs: 10_000,
-      })
-      .catch((error: unknown) => log("processes may be left", { container: container.id, error: messageOf(error) }));
-  }
-
   #acknowledge(id: string, sandboxId: string | undefined): void {
     const { store, monitors, log } = this.#ports;
     if (sandboxId === undefined) return;
@@ -263,7 +252,9 @@ export class ContainerService {
 
   #found(idOrPrefix: string): Container | undefined {
     const { containers } = this.#ports;
-    const visible = containers.list().filter(({ state }) => state.phase !== "creating" && state.phase !== "discarded");
+    const whole = containers.get(idOrPrefix);
+    if (whole !== undefined) return isKnown(whole) ? whole : undefined;
+    const visible = containers.list().filter(isKnown);
     const id = findId(
       "container",
       idOrPrefix,
@@ -271,4 +262,9 @@ export class ContainerService {
     );
     return id === undefined ? undefined : containers.get(id);
   }
+}
+
+/** Somebody may have been told of its id. */
+function isKnown({ state }: Container): boolean {
+  return state.phase !== "creating" && state.phase !== "discarded";
 }

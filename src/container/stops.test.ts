@@ -3,19 +3,22 @@ import { describe, it } from "node:test";
 import { Exits } from "./exits.ts";
 import { Stops } from "./stops.ts";
 
-function setup() {
+function setup(lostKills = 0) {
   const exits = new Exits();
   const asked: string[] = [];
   const killed: string[] = [];
+  const reported: string[] = [];
   const stops = new Stops({
     exits,
     kill: async (id) => {
       killed.push(id);
+      if (killed.length <= lostKills) throw new Error("the connection broke");
       exits.ended(id);
     },
+    report: (id) => reported.push(id),
   });
   const ask = (id: string) => async () => void asked.push(id);
-  return { stops, exits, asked, killed, ask };
+  return { stops, exits, asked, killed, reported, ask };
 }
 
 describe("Stops", () => {
@@ -73,5 +76,24 @@ describe("Stops", () => {
     const { stops, asked, killed, ask } = setup();
     await stops.stop("a", 0, ask("a"));
     assert.deepEqual([asked, killed], [[], ["a"]]);
+  });
+
+  it("kills again when a kill got lost, whether somebody asks again or not", async (t) => {
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    const { stops, killed, reported, ask } = setup(1);
+    const stopped = stops.stop("a", 1_000, ask("a"));
+    t.mock.timers.tick(1_000);
+    await Promise.resolve();
+    t.mock.timers.tick(5_000);
+    await stopped;
+    assert.deepEqual([killed, reported], [["a", "a"], ["a"]]);
+  });
+
+  it("waits for the end although the container cannot be asked any more", async () => {
+    const { stops, exits, reported } = setup();
+    const stopped = stops.stop("a", 60_000, () => Promise.reject(new Error("it has just exited")));
+    exits.ended("a");
+    await stopped;
+    assert.deepEqual(reported, ["a"]);
   });
 });

@@ -9,7 +9,12 @@ interface Stop {
 export interface StopsPorts {
   readonly kill: (id: string) => Promise<void>;
   readonly exits: Exits;
+  /** A stop signal or a kill could not be sent. */
+  readonly report: (id: string, error: unknown) => void;
 }
+
+/** A kill may get lost with the connection that carried it. */
+const KILL_AGAIN_MS = 5_000;
 
 /** Containers on their way out: one deadline each, which a later and less patient call brings forward. */
 export class Stops {
@@ -21,8 +26,9 @@ export class Stops {
   }
 
   /**
-   * Resolves when the container has ended; kills it when `graceMs` have passed. A caller that gives up stops waiting: the
-   * deadline stands. `ask` sends the stop signal, once per container.
+   * Resolves when the container has ended; kills it when `graceMs` have passed, again and again. A caller that gives up
+   * stops waiting: the deadline stands. `ask` sends the stop signal, once per container; if it cannot, the kill follows
+   * at the deadline all the same.
    */
   async stop(id: string, graceMs: number, ask: () => Promise<void>, signal?: AbortSignal): Promise<void> {
     const ended = this.#ports.exits.wait(id);
@@ -30,18 +36,24 @@ export class Stops {
     const running = this.#stops.get(id);
     if (running === undefined || deadlineMs < running.deadlineMs) {
       clearTimeout(running?.timer);
-      const timer = setTimeout(() => void this.#kill(id), graceMs);
-      this.#stops.set(id, { deadlineMs, timer });
-      void ended.then(() => this.#forget(id));
+      this.#stops.set(id, { deadlineMs, timer: this.#killIn(id, graceMs) });
     }
-    if (graceMs === 0) await this.#kill(id);
-    else if (running === undefined) await ask();
+    if (running === undefined) {
+      void ended.then(() => this.#forget(id));
+      if (graceMs > 0) ask().catch((error: unknown) => this.#ports.report(id, error));
+    }
     await orAborted(ended, signal);
   }
 
-  async #kill(id: string): Promise<void> {
-    // A monitor that cannot be reached is being ended, and its containers with it.
-    await this.#ports.kill(id).catch(() => {});
+  #killIn(id: string, ms: number): NodeJS.Timeout {
+    return setTimeout(() => this.#kill(id), ms).unref();
+  }
+
+  #kill(id: string): void {
+    const stop = this.#stops.get(id);
+    if (stop === undefined) return;
+    stop.timer = this.#killIn(id, KILL_AGAIN_MS);
+    this.#ports.kill(id).catch((error: unknown) => this.#ports.report(id, error));
   }
 
   #forget(id: string): void {

@@ -136,6 +136,11 @@ export class Monitors implements Disposable {
     throw new DomainError("unavailable", `process ${key} is not running`);
   }
 
+  /** Kills a process, whether its monitor answers or not. Gone already: nothing to do. */
+  async kill(process: Process): Promise<void> {
+    await this.#ports.launcher.kill(process, SIGKILL);
+  }
+
   /** A new launcher has to be asked again. */
   watchAgain(): void {
     for (const watched of this.#watched.values()) this.#watch(watched);

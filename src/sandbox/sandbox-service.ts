@@ -219,6 +219,8 @@ export class SandboxService {
   }
 
   #find(idOrPrefix: string): string | undefined {
+    const whole = this.#ports.sandboxes.get(idOrPrefix);
+    if (whole !== undefined) return isListed(whole) ? whole.id : undefined;
     return findId("sandbox", idOrPrefix, listedIds(this.#ports.sandboxes.list()));
   }
 }

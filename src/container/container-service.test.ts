@@ -1,0 +1,75 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { Retries } from "../lib/retries.ts";
+import { lost } from "../monitor/monitor-error.ts";
+import { Handlers } from "../sandbox/handlers.ts";
+import { aSandbox } from "../sandbox/sandbox.fixture.ts";
+import { open, scratch } from "../state/store.fixture.ts";
+import { aContainer, epoch } from "./container.fixture.ts";
+import { ContainerService, type ContainerServicePorts } from "./container-service.ts";
+import { ContainerStore } from "./container-store.ts";
+
+const created = aContainer({ phase: "created", pid: 7, startTime: "70", collected: true });
+const never = new AbortController().signal;
+
+/** A service with one created container; `monitor` stands in for its sandbox's. */
+function setup(root: string, monitor: { start: () => Promise<bigint>; signal?: () => Promise<void> }) {
+  const store = open(root);
+  const containers = new ContainerStore(store);
+  store.commit(containers.inserted(created));
+  const monitors = new Map<string, unknown>([[created.sandboxId, monitor]]);
+  const killed: number[] = [];
+  const handler = { name: "crun", path: "/crun", root: "/r", args: [] };
+  const service = new ContainerService({
+    store,
+    containers,
+    handlers: new Handlers([{ handler, features: {}, problem: "" }] as never, "crun"),
+    monitors: {
+      find: (id: string) => monitors.get(id),
+      require: (id: string) => monitors.get(id),
+      kill: async ({ pid }: { readonly pid: number }) => void killed.push(pid),
+    },
+    sandboxes: { get: () => aSandbox(), byId: () => aSandbox() },
+    discards: new Retries(() => {}),
+    execs: { maxConcurrent: 1, maxOutputBytes: 1024 },
+    cgroupDirs: () => [],
+    now: () => epoch,
+    log: () => {},
+  } as unknown as ContainerServicePorts);
+  return { store, service, monitors, killed };
+}
+
+describe("ContainerService", () => {
+  it("leaves a start whose monitor is lost to what is found out of its end", async () => {
+    using folder = scratch();
+    const { store, service, monitors } = setup(folder.path, {
+      start: () => {
+        monitors.clear();
+        return Promise.reject(lost("START", "the monitor is gone"));
+      },
+    });
+    await using _store = store;
+    await assert.rejects(service.start(created.id, never), /the monitor is gone/);
+    assert.equal(service.get(created.id).state.phase, "starting");
+  });
+
+  it("reports a failed start with its reason, and kills the process when the monitor cannot be told to", async () => {
+    using folder = scratch();
+    const { store, service, killed } = setup(folder.path, {
+      start: () => Promise.reject(new Error("no such command")),
+      signal: () => Promise.reject(lost("SIGNAL", "no answer in time")),
+    });
+    await using _store = store;
+    await assert.rejects(service.start(created.id, never), /no such command/);
+    const { state } = service.get(created.id);
+    assert.deepEqual([state.phase === "exited" && [state.exitCode, state.reason], killed], [[128, "StartError"], [7]]);
+  });
+
+  it("forgets a state that comes too late for a container that is gone: the store stays writable", async () => {
+    using folder = scratch();
+    const { store, service } = setup(folder.path, { start: async () => 0n });
+    await using _store = store;
+    service.settle({ ...created, id: "d".repeat(64) });
+    await store.durable();
+  });
+});
