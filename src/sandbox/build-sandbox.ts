@@ -37,7 +37,12 @@ export async function buildSandbox(
 ): Promise<readonly string[]> {
   const failed = new AbortController();
   const signal = AbortSignal.any([control.signal, failed.signal]);
-  const parts = [network(ports, sandbox, control, signal), processes(ports, sandbox, signal)] as const;
+  control.stage.enter("making the network namespace");
+  const namespace = networkNamespace(ports, sandbox);
+  const parts = [
+    network(ports, sandbox, namespace, control, signal),
+    processes(ports, sandbox, namespace, signal),
+  ] as const;
   for (const part of parts) part.catch((error: unknown) => failed.abort(error));
   const [attachment, started] = await Promise.allSettled(parts);
   const [first] = [attachment, started].filter((part) => part.status === "rejected");
@@ -51,14 +56,9 @@ function firstCause(failed: AbortSignal, otherwise: unknown): unknown {
   return failed.aborted ? failed.reason : otherwise;
 }
 
-async function network(
-  { operations, network: attachments, paths, sysctls: all }: BuildPorts,
-  sandbox: Sandbox,
-  { stage }: FlightControl,
-  signal: AbortSignal,
-): Promise<readonly string[]> {
-  stage.enter("making the network namespace");
-  if (sandbox.config.namespaces.network === "node") return [];
+/** What the CNI plugins and the pause process both wait for. */
+async function networkNamespace({ operations, paths, sysctls: all }: BuildPorts, sandbox: Sandbox): Promise<void> {
+  if (sandbox.config.namespaces.network === "node") return;
   const net = paths.netns(sandbox.id);
   const sysctls = all(sandbox).filter(([path]) => isNetworkSysctl(path));
   const make: Operation = { op: "namespaces", net, sysctls };
@@ -67,12 +67,28 @@ async function network(
     what: "making the network namespace",
     deadlineMs: DEADLINE_MS,
   });
+}
+
+async function network(
+  { network: attachments }: BuildPorts,
+  sandbox: Sandbox,
+  namespace: Promise<void>,
+  { stage }: FlightControl,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  await namespace;
+  if (sandbox.config.namespaces.network === "node") return [];
   signal.throwIfAborted();
   stage.enter("waiting for the CNI plugins (ADD)");
   return attachments.attach(sandbox.id, signal);
 }
 
-async function processes(ports: BuildPorts, sandbox: Sandbox, signal: AbortSignal): Promise<void> {
+async function processes(
+  ports: BuildPorts,
+  sandbox: Sandbox,
+  namespace: Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
   const { operations, monitors, pause, cgroups } = ports;
   const deadlineMs = DEADLINE_MS;
   await allSettled([
@@ -83,6 +99,7 @@ async function processes(ports: BuildPorts, sandbox: Sandbox, signal: AbortSigna
       deadlineMs,
     }),
     monitors.start(sandbox.id),
+    namespace,
   ]);
   signal.throwIfAborted();
   if (pause.isNeeded(sandbox)) await pause.start(sandbox);
