@@ -41,10 +41,10 @@ describe("buildSandbox", () => {
     const { ports, calls } = setup(gate.promise);
     const built = buildSandbox(ports, aSandbox(), control());
     await new Promise(setImmediate);
-    assert.deepEqual(calls.toSorted(), ["making the cgroup parent", "monitor", "writing the sandbox's files"]);
+    assert.deepEqual(calls.toSorted(byText), ["making the cgroup parent", "monitor", "writing the sandbox's files"]);
     gate.resolve();
     assert.deepEqual(await built, ["10.0.0.2"]);
-    assert.deepEqual(calls.slice(3).toSorted(), ["attach", "making the network namespace", "pause"]);
+    assert.deepEqual(calls.slice(3).toSorted(byText), ["attach", "making the network namespace", "pause"]);
   });
 
   it("rejects with the first error, and only when every part has settled", async () => {
@@ -65,3 +65,7 @@ describe("buildSandbox", () => {
     await assert.rejects(built, /no pause/);
   });
 });
+
+function byText(a: string, b: string): number {
+  return a < b ? -1 : 1;
+}
