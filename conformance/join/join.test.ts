@@ -184,6 +184,34 @@ describe("a request that is repeated", () => {
     await removeSandbox(sandbox.podSandboxId);
   });
 
+  test("may have a sandbox stopped under it while its runtime hangs in start", async () => {
+    const sandbox = await runSandbox("hangs-in-start");
+    const { containerId } = await create(sandbox, {});
+    await runtime.set("start", "hold");
+    const start = assert.rejects(node.cri.call("StartContainer", { containerId }));
+    await runtime.held();
+    await node.cri.call("StopPodSandbox", { podSandboxId: sandbox.podSandboxId }, { deadlineMs: 20_000 });
+    await node.cri.call("RemovePodSandbox", { podSandboxId: sandbox.podSandboxId }, { deadlineMs: 20_000 });
+    await start;
+    await runtime.set("start", "pass");
+    await node.assertClean();
+  });
+
+  test("for a sandbox that differs ends the first even while its runtime hangs in the pause container", async () => {
+    const config = sandboxConfig("hangs-in-pause", { pid: "POD" });
+    await runtime.set("create", "hold");
+    const giveUp = new AbortController();
+    const first = node.cri.call("RunPodSandbox", { config, runtimeHandler: "slow" }, { signal: giveUp.signal });
+    await runtime.held();
+    giveUp.abort();
+    await assert.rejects(first);
+    await received();
+    await runtime.set("create", "pass");
+    const request = { config: { ...config, hostname: "other" }, runtimeHandler: "slow" };
+    const { podSandboxId } = await node.cri.call("RunPodSandbox", request, { deadlineMs: 20_000 });
+    await removeSandbox(podSandboxId);
+  });
+
   test("left no row of any pod", () => node.assertCleanEnd());
 });
 

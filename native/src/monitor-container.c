@@ -98,6 +98,9 @@ static void exited(struct source *source, uint32_t events)
 	w = reply_begin(m);
 	container_put(&w, c);
 	connection_broadcast(m, EVT_EXIT, &w);
+	/* A runtime that hangs in `start` would hold the container for ever; one that works returns by itself. */
+	if (c->killed && c->job)
+		job_expire(c->job);
 }
 
 static void created(struct job *job)
@@ -196,6 +199,7 @@ static void create(struct monitor *m, struct job_plan *plan, const char *id, uid
 	c->streams[0].source.fd = c->streams[1].source.fd = -1;
 	c->stdin_fd = c->record_fd = c->log.fd = -1;
 	c->mount_namespace = 0;
+	c->killed = false;
 	r = acquire(c, uid, gid, flags & FLAG_STDIN, plan->stdio, &call);
 	plan->container = c;
 	plan->slot = &c->job;
@@ -315,6 +319,7 @@ void container_signal(struct monitor *m, struct request *to, struct reader *r)
 		reply_text(m, to, ERR_WRONG_STATE, 0, states[c->status.state]);
 		return;
 	}
+	c->killed = c->killed || number == SIGKILL;
 	error = sys_pidfd_kill(c->process.fd, (int)number);
 	if (error == -ESRCH)
 		reply_text(m, to, ERR_WRONG_STATE, 0, "exited");

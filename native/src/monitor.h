@@ -124,6 +124,7 @@ struct container {
 	struct source process;
 	struct stream streams[2];
 	struct job *job; /* CREATE or START in flight */
+	bool killed; /* by a SIGNAL of the daemon's */
 	struct timer tail_timer;
 	uint64_t tail_since;
 	ino_t mount_namespace;

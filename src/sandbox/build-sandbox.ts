@@ -102,7 +102,7 @@ async function processes(
     namespace,
   ]);
   signal.throwIfAborted();
-  if (pause.isNeeded(sandbox)) await pause.start(sandbox);
+  if (pause.isNeeded(sandbox)) await pause.start(sandbox, signal);
 }
 
 /** Rejects as the first that rejects does, but not before all have settled: what goes on would outlive its own undoing. */

@@ -8,7 +8,8 @@ import type { Sandbox } from "./sandbox.ts";
 
 export interface PausePort {
   isNeeded(sandbox: Sandbox): boolean;
-  start(sandbox: Sandbox): Promise<void>;
+  /** Aborting ends it, also a runtime that hangs. */
+  start(sandbox: Sandbox, signal: AbortSignal): Promise<void>;
 }
 
 export interface PausePorts {
@@ -39,7 +40,7 @@ export class Pause implements PausePort {
     );
   }
 
-  async start(sandbox: Sandbox): Promise<void> {
+  async start(sandbox: Sandbox, signal: AbortSignal): Promise<void> {
     const { operations, monitors, handlers, paths, spec } = this.#ports;
     const { id } = sandbox;
     const { handler } = handlers.require(sandbox.runtimeHandler);
@@ -53,7 +54,8 @@ export class Pause implements PausePort {
       { owner: id, what: "writing the pause bundle", deadlineMs: 10_000 },
     );
     const monitor = monitors.require(id);
-    const process = await createProcess(monitor, handler, { id, bundle, logPath: "", uid: 0, gid: 0, stdin: false });
+    const call = { id, bundle, logPath: "", uid: 0, gid: 0, stdin: false };
+    const process = await createProcess(monitor, handler, call, signal);
     monitors.watch(id, id, process);
     await startProcess(monitor, handler, id);
   }
