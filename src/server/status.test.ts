@@ -12,6 +12,7 @@ describe("the status of an error", () => {
     [new DomainError("deadlineExceeded", "x"), status.DEADLINE_EXCEEDED],
     [new DomainError("unimplemented", "x"), status.UNIMPLEMENTED],
     [nodeError("ENOSPC"), status.RESOURCE_EXHAUSTED],
+    [nodeError("ETIMEDOUT"), status.DEADLINE_EXCEEDED],
     [nodeError("ENOENT"), status.UNKNOWN],
     [Object.assign(new Error("x"), { code: 5 }), status.UNKNOWN],
     [new DOMException("x", "AbortError"), status.CANCELLED],

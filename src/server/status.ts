@@ -26,6 +26,7 @@ function codeOf(error: unknown): status {
   if (error instanceof SuppressedError) return codeOf(error.suppressed);
   if (error instanceof DOMException && error.name === "TimeoutError") return status.DEADLINE_EXCEEDED;
   if (error instanceof Error && error.name === "AbortError") return status.CANCELLED;
+  if (hasCode(error, "ETIMEDOUT")) return status.DEADLINE_EXCEEDED;
   if (hasCode(error, "ENOSPC") || hasCode(error, "EDQUOT")) return status.RESOURCE_EXHAUSTED;
   return status.UNKNOWN; // what Go servers answer for an error that nobody classified
 }
