@@ -6,7 +6,6 @@ import { ContainerService, type ContainerServicePorts } from "../container/conta
 import { ContainerStore } from "../container/container-store.ts";
 import { monitorLost } from "../container/lost-monitor.ts";
 import { recover } from "../container/recover.ts";
-import { messageOf } from "../lib/errors.ts";
 import { Retries } from "../lib/retries.ts";
 import type { MonitoredContainer } from "../monitor/protocol.ts";
 import { sandboxSysctls } from "../oci/spec/sysctls.ts";
@@ -54,6 +53,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     ...parts,
     ...stores,
     ...services,
+    discards,
     operations: launcher,
     network: attachments,
     ...recoverPorts(parts),
@@ -80,13 +80,13 @@ const now = () => Temporal.Now.instant();
 
 /** The services know each other only by ports; each is asked after all exist, so that their order here is free. */
 function wire(parts: DaemonParts, stores: Stores, network: SandboxNetwork, discards: Retries) {
-  const { log } = parts;
   const monitors: Monitors = wireMonitors(parts, {
     ended: (exit) => containerService.ended(exit.id, exit),
     sandboxLost: (id) => sandboxService.lost(id, "PauseExited"),
     monitorLost: (id) => {
-      monitorLost({ monitors, ...stores, sandboxService, containerService, now }, id).catch((error: unknown) =>
-        log.error("containers of a lost monitor may be left", { sandbox: id, error: messageOf(error) }),
+      // Again and again: the launcher, which kills them, may have died with the monitor.
+      discards.add(`containers of lost monitor ${id}`, () =>
+        monitorLost({ monitors, ...stores, sandboxService, containerService, now }, id),
       );
     },
   });

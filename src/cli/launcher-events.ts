@@ -10,7 +10,10 @@ export class LauncherEvents {
 /** The launcher in the words of the monitors. */
 export function monitorLauncher(launcher: LauncherSupervisor): LauncherPort {
   return {
-    startMonitor: async (options) => void (await (await launcher.current).startMonitor(options)),
+    startMonitor: async (options) => {
+      const { pid, startTime } = await (await launcher.current).startMonitor(options);
+      return { pid, startTime: startTime.toString() };
+    },
     watch: async (key, { pid, startTime }) => (await launcher.current).watch(key, pid, BigInt(startTime)),
     unwatch: (key) => {
       // A launcher that is gone watches nothing.

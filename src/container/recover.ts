@@ -1,6 +1,6 @@
 import type { Operations } from "../launcher/operations.ts";
 import { messageOf } from "../lib/errors.ts";
-import type { Monitor } from "../monitor/monitor.ts";
+import type { Retries } from "../lib/retries.ts";
 import type { MonitoredContainer } from "../monitor/protocol.ts";
 import type { Handlers } from "../sandbox/handlers.ts";
 import type { Monitors } from "../sandbox/monitors.ts";
@@ -29,6 +29,8 @@ export interface RecoverPorts {
   readonly network: SandboxNetwork;
   readonly handlers: Handlers;
   readonly paths: Paths;
+  /** What is still to be freed or ended, tried until it is. */
+  readonly discards: Retries;
   /** Text of /proc/self/mountinfo. */
   readonly mountinfo: string;
   readonly now: () => Temporal.Instant;
@@ -43,7 +45,10 @@ export interface RecoverPorts {
 export async function recover(ports: RecoverPorts): Promise<void> {
   if (ports.store.rebooted) await recoverFromReboot(ports);
   const pending = ports.sandboxes.list().filter(({ state }) => !(state.phase === "notReady" && state.released));
-  await Promise.all(pending.map((sandbox) => recoverSandbox(ports, sandbox)));
+  // What is wrong with one sandbox is its own and no reason to serve none.
+  const failed = (sandbox: Sandbox) => (error: unknown) =>
+    ports.log("sandbox is not recovered whole", { sandbox: sandbox.id, error: messageOf(error) });
+  await Promise.all(pending.map((sandbox) => recoverSandbox(ports, sandbox).catch(failed(sandbox))));
   await ports.store.durable();
 }
 
@@ -66,42 +71,48 @@ async function recoverFromReboot({ store, sandboxes, containers, network, now }:
 
 async function recoverSandbox(ports: RecoverPorts, sandbox: Sandbox): Promise<void> {
   const { monitors, sandboxService, containers, log } = ports;
-  const monitor = await monitors.adopt(sandbox.id);
-  const known = await snapshot(monitor);
-  if (monitor !== undefined) await endUnknown(ports, sandbox, known);
-  for (const container of containers.ofSandbox(sandbox.id)) {
-    await recoverContainer(ports, sandbox, container, monitor === undefined ? undefined : known);
-  }
+  const known = await monitors.adoptAll(sandbox.id);
+  if (known !== undefined) await endUnknown(ports, sandbox, known);
+  for (const container of containers.ofSandbox(sandbox.id)) recoverContainer(ports, sandbox, container, known);
   if (sandbox.state.phase === "creating" || sandbox.state.phase === "discarded") {
     log("undoing a sandbox that was not finished", { sandbox: sandbox.id });
     sandboxService.discard(sandbox);
-  } else if (monitor === undefined) {
-    await monitorLost(ports, sandbox.id);
+  } else if (known === undefined) {
+    await endLost(ports, sandbox.id);
   } else {
-    await checkSandbox(ports, sandbox, known);
+    checkSandbox(ports, sandbox, known);
   }
 }
 
-async function checkSandbox(
+/** Before anybody may ask, if that can be. */
+async function endLost(ports: RecoverPorts, id: string): Promise<void> {
+  await monitorLost(ports, id).catch((error: unknown) => {
+    ports.log("containers of a lost monitor may be left", { sandbox: id, error: messageOf(error) });
+    ports.discards.add(`containers of lost monitor ${id}`, () => monitorLost(ports, id));
+  });
+}
+
+function checkSandbox(
   { sandboxService, monitors, paths, mountinfo }: RecoverPorts,
   sandbox: Sandbox,
   known: readonly MonitoredContainer[],
-): Promise<void> {
+): void {
   const { id, config } = sandbox;
   const pause = known.find((container) => container.id === id);
-  if (pause?.state === "exited") sandboxService.lost(id, "PauseExited");
+  const isPauseGone = pause === undefined ? config.namespaces.pid === "pod" : pause.state === "exited";
+  if (isPauseGone) sandboxService.lost(id, "PauseExited");
   else if (pause !== undefined) monitors.watch(id, id, pause);
   const pinned = mountinfo.includes(` ${paths.netns(id)} `);
   if (config.namespaces.network === "pod" && !pinned) sandboxService.lost(id, "NamespaceLost");
 }
 
 /** `known` is undefined when the monitor is gone: `monitorLost` settles what lived then. */
-async function recoverContainer(
+function recoverContainer(
   { containerService, monitors, now, log }: RecoverPorts,
   sandbox: Sandbox,
   container: Container,
   known: readonly MonitoredContainer[] | undefined,
-): Promise<void> {
+): void {
   const { id, state } = container;
   if (state.phase === "creating" || state.phase === "discarded") {
     log("undoing a container that was not finished", { container: id });
@@ -117,17 +128,17 @@ async function recoverContainer(
   } else if (seen !== undefined && isAlive(container)) {
     monitors.watch(id, sandbox.id, seen);
     if (state.phase === "created" && !state.collected) containerService.awaitCollection(id);
-    if (state.phase === "starting") await rollForward(containerService, container, seen, log);
+    if (state.phase === "starting") rollForward(containerService, container, seen, log);
   }
 }
 
-/** The start was promised durably; whether it was begun, the monitor says. */
-async function rollForward(
+/** The start was promised durably; whether it was begun, the monitor says. A runtime that hangs holds up nobody else. */
+function rollForward(
   service: ContainerService,
   container: Container,
   seen: MonitoredContainer,
   log: RecoverPorts["log"],
-): Promise<void> {
+): void {
   const { state } = container;
   if (state.phase !== "starting") return;
   if (seen.state === "running") {
@@ -136,7 +147,7 @@ async function rollForward(
     return;
   }
   log("starting a container whose start was cut short", { container: container.id });
-  await service.start(container.id, AbortSignal.timeout(120_000)).catch((error: unknown) => {
+  service.start(container.id, AbortSignal.timeout(120_000)).catch((error: unknown) => {
     log("the container could not be started", { container: container.id, error: messageOf(error) });
   });
 }
@@ -151,11 +162,11 @@ async function endUnknown(
   const strangers = known.filter(({ id }) => id !== sandbox.id && containers.get(id) === undefined);
   for (const { id } of strangers) {
     log("ending a container that has no row", { sandbox: sandbox.id, container: id });
-    if (entry !== undefined) await deleteProcess(operations, entry.handler, id);
-    await monitors.forget(sandbox.id, id);
+    try {
+      if (entry !== undefined) await deleteProcess(operations, entry.handler, id);
+      await monitors.forget(sandbox.id, id);
+    } catch (error) {
+      log("a container that has no row may be left", { container: id, error: messageOf(error) });
+    }
   }
-}
-
-async function snapshot(monitor: Monitor | undefined): Promise<readonly MonitoredContainer[]> {
-  return monitor === undefined ? [] : monitor.snapshot();
 }

@@ -1,11 +1,11 @@
-import { readFile, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { rm } from "node:fs/promises";
 import { DomainError, messageOf } from "../lib/errors.ts";
 import { orAborted } from "../lib/keyed-lock.ts";
 import { Monitor } from "../monitor/monitor.ts";
-import type { MonitoredContainer } from "../monitor/protocol.ts";
-import { type ExitRecord, parseExitRecord } from "../monitor/record.ts";
+import { MonitorError } from "../monitor/monitor-error.ts";
+import type { MonitorErrorCode, MonitoredContainer } from "../monitor/protocol.ts";
 import type { Paths } from "./paths.ts";
+import { Records } from "./records.ts";
 
 /** How a process ended, as `waitid` tells it; `undefined` when nobody could see it. */
 export interface Ending {
@@ -26,7 +26,7 @@ export interface LauncherPort {
     readonly sandboxId: string;
     readonly socketPath: string;
     readonly recordDir: string;
-  }): Promise<void>;
+  }): Promise<Process>;
   /** The process's end is to be told by `Monitors.ended`. Rejects when it is gone already. */
   watch(key: string, process: Process): Promise<void>;
   unwatch(key: string): void;
@@ -50,10 +50,14 @@ interface Watched {
   readonly sandboxId: string;
   readonly process: Process;
   readonly ending: PromiseWithResolvers<Ending | undefined>;
+  /** The monitor has told of its end. */
+  isTold: boolean;
 }
 
 const CONNECT_MS = 5_000;
 const KILL_MS = 10_000;
+/** For how long a monitor may say nothing of an end that the launcher has seen. */
+const SILENCE_MS = 15_000;
 const SIGKILL = 9;
 const CLD_KILLED = 2;
 
@@ -75,30 +79,39 @@ export class Monitors implements Disposable {
     const socketPath = paths.monitorSocket(sandboxId);
     const recordDir = paths.records(sandboxId);
     await launcher.makeDirectories(sandboxId, [recordDir]);
-    await launcher.startMonitor({ sandboxId, socketPath, recordDir });
+    const process = await launcher.startMonitor({ sandboxId, socketPath, recordDir });
+    await this.#records(sandboxId).rememberMonitor(process);
     if ((await this.adopt(sandboxId)) === undefined) {
       throw new DomainError("unavailable", `the monitor of sandbox ${sandboxId} ended as soon as it was started`);
     }
   }
 
-  /** Connects to the monitor that an earlier daemon started; `undefined` when it is gone. */
+  /** Connects to the monitor that an earlier daemon started; `undefined` when it is gone. One that does not answer is ended. */
   async adopt(sandboxId: string): Promise<Monitor | undefined> {
-    const { paths, epoch, onExit } = this.#ports;
+    const { paths, epoch } = this.#ports;
     try {
       const monitor = await Monitor.connect({
         socketPath: paths.monitorSocket(sandboxId),
         epoch,
-        onExit: (exit) => {
-          this.#exits.get(exit.id)?.resolve();
-          onExit(sandboxId, exit);
-        },
+        onExit: (exit) => this.#told(sandboxId, exit),
         onLost: () => this.#lost(sandboxId),
         signal: AbortSignal.timeout(CONNECT_MS),
       });
       this.#monitors.set(sandboxId, monitor);
       return monitor;
     } catch (error) {
-      this.#ports.log("monitor does not answer", { sandbox: sandboxId, error: messageOf(error) });
+      await this.#giveUp(sandboxId, error);
+      return undefined;
+    }
+  }
+
+  /** As `adopt`; resolves with what the monitor knows, or with `undefined` when it is gone or ended because it is silent. */
+  async adoptAll(sandboxId: string): Promise<readonly MonitoredContainer[] | undefined> {
+    const monitor = await this.adopt(sandboxId);
+    try {
+      return await monitor?.snapshot();
+    } catch (error) {
+      await this.#giveUp(sandboxId, error);
       return undefined;
     }
   }
@@ -124,7 +137,7 @@ export class Monitors implements Disposable {
   /** From now on `endOrphan` can tell how this process ended, whoever is its parent then. Watched already: nothing to do. */
   watch(key: string, sandboxId: string, process: Process): void {
     if (this.#watched.has(key)) return;
-    const watched: Watched = { key, sandboxId, process, ending: Promise.withResolvers() };
+    const watched: Watched = { key, sandboxId, process, ending: Promise.withResolvers(), isTold: false };
     this.#watched.set(key, watched);
     this.#watch(watched);
   }
@@ -150,9 +163,12 @@ export class Monitors implements Disposable {
     if (this.#watched.delete(key)) this.#ports.launcher.unwatch(key);
   }
 
-  /** A watched process has ended. */
+  /** A watched process has ended, as the launcher has seen or cannot see. */
   ended(key: string, ending: Ending | undefined): void {
-    this.#watched.get(key)?.ending.resolve(ending);
+    const watched = this.#watched.get(key);
+    if (watched === undefined) return;
+    watched.ending.resolve(ending);
+    if (!watched.isTold) setTimeout(() => void this.#askOf(watched), SILENCE_MS).unref();
   }
 
   /**
@@ -160,7 +176,7 @@ export class Monitors implements Disposable {
    * reads its output any more. Resolves with its true status, or with undefined when that is our signal or unknown.
    */
   async endOrphan(sandboxId: string, key: string, process: Process): Promise<Ending | undefined> {
-    const recorded = await this.#record(sandboxId, key);
+    const recorded = await this.#records(sandboxId).exit(key);
     if (recorded?.state === "exited") return recorded;
     this.watch(key, sandboxId, process);
     await this.#ports.launcher.kill(process, SIGKILL);
@@ -196,9 +212,7 @@ export class Monitors implements Disposable {
     const monitor = this.#monitors.get(sandboxId) ?? (await this.adopt(sandboxId));
     this.#leaving.add(sandboxId);
     try {
-      // The pause process goes by the sandbox's id, and nobody stores its end.
-      await this.forget(sandboxId, sandboxId);
-      await monitor?.shutdown();
+      if (monitor !== undefined) await this.#shutDown(sandboxId, monitor);
       this.#monitors.delete(sandboxId);
       await rm(this.#ports.paths.records(sandboxId), { recursive: true, force: true });
       await rm(this.#ports.paths.monitorSocket(sandboxId), { force: true });
@@ -216,16 +230,59 @@ export class Monitors implements Disposable {
     this.#monitors.clear();
   }
 
-  async #record(sandboxId: string, key: string): Promise<ExitRecord | undefined> {
-    const path = join(this.#ports.paths.records(sandboxId), `${key}.exit`);
-    return readFile(path).then(parseExitRecord, () => undefined);
-  }
-
   #watch({ key, sandboxId, process }: Watched): void {
     this.#ports.launcher.watch(key, process).catch((error: unknown) => {
       this.#ports.log("process is not watched", { sandbox: sandboxId, process: key, error: messageOf(error) });
       this.ended(key, undefined);
     });
+  }
+
+  #told(sandboxId: string, exit: MonitoredContainer): void {
+    const watched = this.#watched.get(exit.id);
+    if (watched !== undefined) watched.isTold = true;
+    this.#exits.get(exit.id)?.resolve();
+    this.#ports.onExit(sandboxId, exit);
+  }
+
+  /** A monitor that knows nothing of an end is told of as lost, and so are those of its containers. */
+  async #askOf(watched: Watched): Promise<void> {
+    const { key, sandboxId } = watched;
+    const monitor = this.#monitors.get(sandboxId);
+    if (monitor === undefined || watched.isTold || this.#watched.get(key) !== watched) return;
+    try {
+      const known = (await monitor.snapshot()).find(({ id }) => id === key);
+      if (known?.state === "exited" && !known.acked) this.#told(sandboxId, known);
+    } catch (error) {
+      // Its connection ends with it, and that tells the rest.
+      if (this.#monitors.get(sandboxId) === monitor) await this.#giveUp(sandboxId, error);
+    }
+  }
+
+  async #shutDown(sandboxId: string, monitor: Monitor): Promise<void> {
+    try {
+      // The pause process goes by the sandbox's id, and nobody stores its end.
+      await this.forget(sandboxId, sandboxId);
+      await monitor.shutdown();
+    } catch (error) {
+      if (!isMonitorError(error, "LOST")) throw error;
+      await this.#giveUp(sandboxId, error);
+      monitor.close();
+    }
+  }
+
+  /** Ends a monitor that does not answer. Gone already, or taken by a newer daemon: nothing to do. */
+  async #giveUp(sandboxId: string, reason: unknown): Promise<void> {
+    this.#ports.log("monitor does not answer", { sandbox: sandboxId, error: messageOf(reason) });
+    if (isMonitorError(reason, "STALE_EPOCH")) return;
+    const process = await this.#records(sandboxId).monitor();
+    if (process === undefined) return;
+    await this.kill(process).catch((error: unknown) => {
+      this.#ports.log("monitor is left", { sandbox: sandboxId, pid: String(process.pid), error: messageOf(error) });
+    });
+  }
+
+  #records(sandboxId: string): Records {
+    return new Records(this.#ports.paths.records(sandboxId));
   }
 
   #lost(sandboxId: string): void {
@@ -234,4 +291,8 @@ export class Monitors implements Disposable {
     this.#ports.log("monitor is lost", { sandbox: sandboxId });
     this.#ports.onLost(sandboxId);
   }
+}
+
+function isMonitorError(error: unknown, code: MonitorErrorCode): boolean {
+  return error instanceof MonitorError && error.monitorCode === code;
 }

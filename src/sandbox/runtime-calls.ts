@@ -1,6 +1,7 @@
+import { isAbsolute, join } from "node:path";
 import { getSystemErrorMessage, getSystemErrorName } from "node:util";
-import type { Operations } from "../launcher/operations.ts";
-import { DomainError, type ErrorKind } from "../lib/errors.ts";
+import type { Operation, Operations, RunRequest, RunResult } from "../launcher/operations.ts";
+import { DomainError, type ErrorKind, hasCode } from "../lib/errors.ts";
 import type { Monitor } from "../monitor/monitor.ts";
 import { MonitorError } from "../monitor/monitor-error.ts";
 import type { MonitorErrorCode } from "../monitor/protocol.ts";
@@ -19,6 +20,7 @@ export interface CreateCall {
 }
 
 const DEADLINE_MS = 100_000;
+const FORGET_MS = 10_000;
 const SIGKILL = 9;
 
 /** All that an OCI runtime, and so a container's first process, may inherit. */
@@ -89,18 +91,42 @@ export async function startProcess(monitor: Monitor, handler: RuntimeHandler, id
 }
 
 /**
- * `runtime delete --force`: kills what is left of the container and forgets it. Absent: nothing to do. Run by the
+ * `runtime delete --force`: kills what is left of the container and forgets it. Absent: nothing to do. A runtime that
+ * was uninstalled is done without: the caller has to kill what is in the container's cgroup all the same. Run by the
  * launcher and not the monitor, so that it works when the monitor is lost, too.
  */
 export async function deleteProcess(operations: Operations, handler: RuntimeHandler, id: string): Promise<void> {
   const what = `${handler.name} delete`;
   const argv = deleteArgs(handler, { id, log: "/dev/stderr", force: true });
-  const result = await operations.run({ owner: id, what, deadlineMs: DEADLINE_MS, argv, env: runtimeEnvironment });
+  const request = { owner: id, what, deadlineMs: DEADLINE_MS, argv, env: runtimeEnvironment };
+  const result = await runIfInstalled(operations, handler, request);
+  if (result === undefined) return forgetProcess(operations, handler, id);
   if (result.outcome === "exited" && result.status === 0) return;
   const text = runtimeError(result.stderr.toString());
   if (/does not exist|no such file or directory/i.test(text)) return;
   const how = result.outcome === "timedOut" ? "did not finish in time" : `failed: ${text}`;
   throw new DomainError("unavailable", `${what} of ${id} ${how}`);
+}
+
+/** Undefined when there is no such executable (any more). */
+async function runIfInstalled(
+  operations: Operations,
+  { path }: RuntimeHandler,
+  request: RunRequest,
+): Promise<RunResult | undefined> {
+  if (!isAbsolute(path)) return undefined;
+  try {
+    return await operations.run(request);
+  } catch (error) {
+    if (hasCode(error, "ENOENT") || hasCode(error, "EACCES") || hasCode(error, "ENOEXEC")) return undefined;
+    throw error;
+  }
+}
+
+/** What the runtime would forget, had it not been uninstalled. */
+async function forgetProcess(operations: Operations, { name, root }: RuntimeHandler, id: string): Promise<void> {
+  const remove: Operation = { op: "rmtree", path: join(root, id) };
+  await operations.perform([remove], { owner: id, what: `removing the state of ${name}`, deadlineMs: FORGET_MS });
 }
 
 /** Turns what a monitor says of a failure into a sentence, with the runtime's own words where it has said something. */

@@ -1,0 +1,13 @@
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+
+/** Ids of processes by the name that the kernel shows. */
+export async function processes(name: string): Promise<readonly number[]> {
+  const found: number[] = [];
+  for (const entry of await readdir("/proc")) {
+    if (!/^\d+$/.test(entry)) continue;
+    const comm = await readFile(join("/proc", entry, "comm"), "utf8").catch(() => "");
+    if (comm.trim() === name) found.push(Number(entry));
+  }
+  return found;
+}
