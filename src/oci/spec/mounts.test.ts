@@ -128,3 +128,22 @@ test("gives privileged containers the host's nodes but not those that a containe
   assert.ok(isPassableHostDevice("/dev/tty1") && isPassableHostDevice("/dev/net/tun"));
   assert.ok(!isPassableHostDevice("/dev/tty") && !isPassableHostDevice("/etc/passwd"));
 });
+
+test("refuses mounts that cover what the kernel tells of processes, however the path is spelt", () => {
+  for (const containerPath of ["/proc", "/proc/", "/x/../proc", "/proc/sys", "/proc/self/exe", "/proc//1/environ"]) {
+    assert.throws(
+      () => build([mount({ containerPath })]),
+      { kind: "invalidArgument", message: /container_path/ },
+      containerPath,
+    );
+  }
+  assert.throws(() => imageVolumes(["/proc/self"], []), DomainError);
+});
+
+test("lets a volume stand in for figures below /proc, as LXCFS does", () => {
+  assert.ok(
+    build([mount({ containerPath: "/proc/meminfo" })]).mounts.some(
+      ({ destination }) => destination === "/proc/meminfo",
+    ),
+  );
+});
