@@ -1,4 +1,5 @@
 import { hostname } from "node:os";
+import type { DebtAttachment } from "../cni/attachment.ts";
 import { ConfigWatch, type ConfigWatchOptions } from "../cni/config-watch.ts";
 import { DebtPayer } from "../cni/debts.ts";
 import { admitNetwork } from "../cni/network-upkeep.ts";
@@ -44,7 +45,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
   });
   // Last of all: what is being freed when the daemon ends still talks to them.
   const monitors = owned.use(new DisposableStack());
-  const debts = owned.use(new DebtPayer(debtPorts(attachments)));
+  const debts = owned.use(new DebtPayer(debtPorts(attachments, log)));
   const discards = owned.use(new Retries((retry) => log.warn("still to be freed", { ...retry })));
   const stores = { sandboxes: new SandboxStore(store), containers: new ContainerStore(store) };
   const services = wire(parts, stores, attachments, discards);
@@ -209,13 +210,16 @@ async function watchNetwork({ config, launcher, log }: DaemonParts): Promise<Con
   return network;
 }
 
-function debtPorts(attachments: SandboxNetwork) {
+function debtPorts(attachments: SandboxNetwork, log: DaemonParts["log"]) {
   return {
     debts: () => attachments.debts(),
     debt: (id: string) => attachments.debt(id),
     pay: attachments.pay.bind(attachments),
     paid: attachments.paid.bind(attachments),
-    failed: attachments.failed.bind(attachments),
+    failed: async (debt: DebtAttachment) => {
+      log.warn("network debt could not be paid", { sandbox: debt.sandboxId, error: debt.state.lastError });
+      await attachments.failed(debt);
+    },
     nowMs: () => Date.now(),
     jitter: () => Math.random(),
   };
