@@ -1,4 +1,7 @@
-/* Reads every golden frame by its fields, writes it again, and compares; then cuts each short at every byte. */
+/*
+ * Reads every golden frame by its fields, writes it again, and compares; then cuts each short at every byte. A line is
+ * a name and hex, or of a recorded conversation: connection, direction and hex.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +32,37 @@ static const struct {
 	{ "logReopen.reply", "8" },	   { "ackExit", "s" },
 	{ "release", "s" },		   { "exit", "c" },
 	{ "logError", "si" },		   { "logRecovered", "s8" },
+};
+
+/* What recorded frames are named: replies with ".reply" after it. */
+static const struct {
+	uint16_t type;
+	const char *name;
+} names[] = {
+	{ MSG_HELLO, "hello" },
+	{ MSG_RUN, "run" },
+	{ MSG_PERFORM, "perform" },
+	{ MSG_CANCEL, "cancel" },
+	{ MSG_START_MONITOR, "startMonitor" },
+	{ MSG_WATCH, "watch" },
+	{ MSG_UNWATCH, "unwatch" },
+	{ MSG_START_UNPACK, "startUnpack" },
+	{ MSG_KILL, "kill" },
+	{ MSG_SNAPSHOT, "snapshot" },
+	{ MSG_CREATE, "create" },
+	{ MSG_START, "start" },
+	{ MSG_RUNTIME, "runtime" },
+	{ MSG_SIGNAL, "signal" },
+	{ MSG_EXEC, "exec" },
+	{ MSG_LOG_REOPEN, "logReopen" },
+	{ MSG_ACK_EXIT, "ackExit" },
+	{ MSG_RELEASE, "release" },
+	{ MSG_SHUTDOWN, "shutdown" },
+	{ EVT_EXITED, "exited" },
+	{ EVT_EXIT, "exit" },
+	{ EVT_EXEC_OUTPUT, "exec.output" },
+	{ EVT_LOG_ERROR, "logError" },
+	{ EVT_LOG_RECOVERED, "logRecovered" },
 };
 
 static const char *const operations[] = { "",  "s41",	 "s", "s",  "s",  "s4b", "sb", "ss", "sss8ss", "s", "ssssl",
@@ -116,6 +150,23 @@ static const char *fields_of(const char *name)
 	return "";
 }
 
+/* The name of a recorded frame, valid until the next call; NULL when nothing here knows its type. */
+static const char *name_of(const uint8_t *frame)
+{
+	static char name[32];
+	struct frame_header header = wire_header(frame);
+	const char *reply = (header.type & TYPE_REPLY) != 0 ? ".reply" : "";
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (names[i].type != (header.type & ~TYPE_REPLY))
+			continue;
+		(void)snprintf(name, sizeof(name), "%s%s", (header.flags & FLAG_ERROR) != 0 ? "error" : names[i].name,
+			       reply);
+		return name;
+	}
+	return NULL;
+}
+
 static size_t from_hex(const char *hex, uint8_t *bytes, size_t capacity)
 {
 	size_t length = 0;
@@ -128,7 +179,7 @@ static size_t from_hex(const char *hex, uint8_t *bytes, size_t capacity)
 
 static bool check(const char *name, const uint8_t *frame, size_t length)
 {
-	static uint8_t copy[8192];
+	static uint8_t copy[32768];
 	struct frame_header header = wire_header(frame);
 	struct reader r = wire_reader(frame + FRAME_HEADER, length - FRAME_HEADER);
 	struct writer w = wire_writer(copy + FRAME_HEADER, sizeof(copy) - FRAME_HEADER);
@@ -158,14 +209,15 @@ static bool check(const char *name, const uint8_t *frame, size_t length)
 
 int main(int argc, char **argv)
 {
-	static char line[16384];
-	static uint8_t frame[8192];
+	static char line[65536];
+	static uint8_t frame[32768];
 	FILE *file = argc == 2 ? fopen(argv[1], "re") : NULL;
 	size_t checked = 0;
 	size_t wrong = 0;
 
 	while (file && fgets(line, sizeof(line), file)) {
-		char *blank = strchr(line, ' ');
+		char *blank = strrchr(line, ' ');
+		const char *name;
 		size_t length;
 
 		if (line[0] == '#' || !blank)
@@ -173,9 +225,10 @@ int main(int argc, char **argv)
 		*blank = 0;
 		length = from_hex(blank + 1, frame, sizeof(frame));
 		checked++;
-		if (length >= FRAME_HEADER && check(line, frame, length))
+		name = strchr(line, ' ') ? name_of(frame) : line;
+		if (length >= FRAME_HEADER && name && check(name, frame, length))
 			continue;
-		(void)fprintf(stderr, "golden: %s differs\n", line);
+		(void)fprintf(stderr, "golden: frame %zu, %s, differs\n", checked, name ? name : "unknown");
 		wrong++;
 	}
 	(void)printf("golden: %zu frames, %zu differ\n", checked, wrong);
