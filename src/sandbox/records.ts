@@ -1,7 +1,12 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type ExitRecord, parseExitRecord } from "../monitor/record.ts";
-import type { Process } from "./monitors.ts";
+
+/** A process that is the same one for ever (within a boot). */
+interface MonitorProcess {
+  readonly pid: number;
+  readonly startTime: string;
+}
 
 /** What outlives a monitor and the daemon, in the sandbox's record directory. */
 export class Records {
@@ -12,12 +17,12 @@ export class Records {
   }
 
   /** Which process the monitor is, so that a later daemon can end one that does not answer. */
-  async rememberMonitor({ pid, startTime }: Process): Promise<void> {
+  async rememberMonitor({ pid, startTime }: MonitorProcess): Promise<void> {
     await writeFile(join(this.#directory, "monitor"), `${pid} ${startTime}`, { mode: 0o600 });
   }
 
   /** Undefined when it was never remembered, or the directory is gone. */
-  async monitor(): Promise<Process | undefined> {
+  async monitor(): Promise<MonitorProcess | undefined> {
     const text = await readFile(join(this.#directory, "monitor"), "utf8").catch(() => "");
     const [, pid, startTime] = /^(\d+) (\d+)$/.exec(text) ?? [];
     return pid === undefined || startTime === undefined ? undefined : { pid: Number(pid), startTime };
