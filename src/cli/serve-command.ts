@@ -134,14 +134,14 @@ function keepHouse(store: Store, log: Log): Disposable {
 }
 
 function serveCri({ parts, daemon, images }: OpenNode): Promise<AsyncDisposable> {
-  const { config, log, handlers, cgroups } = parts;
+  const { config, log, handlers, cgroups, launcher, store } = parts;
   const definitions = loadServices();
   const status = new NodeStatus({
     config,
     cgroupDriver: cgroups.driver,
     handlers,
     network: () => daemon.network.status(),
-    problem: () => "",
+    problem: () => launcher.problem || store.problem,
   });
   const observe = observer(log);
   const ports = { sandboxes: daemon.sandboxes, containers: daemon.containers, status };

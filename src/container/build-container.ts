@@ -2,7 +2,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Operation, Operations } from "../launcher/operations.ts";
 import type { FlightControl } from "../lib/flights.ts";
-import { orAborted } from "../lib/keyed-lock.ts";
+import { orAborted } from "../lib/or-aborted.ts";
 import type { ContainerConfig } from "../oci/config.ts";
 import { pickOciVersion } from "../oci/handler.ts";
 import { buildSpec } from "../oci/spec/build.ts";

@@ -1,7 +1,7 @@
 import { DomainError, messageOf, notFound } from "../lib/errors.ts";
 import { SingleFlight } from "../lib/flights.ts";
 import { findId } from "../lib/ids.ts";
-import { orAborted } from "../lib/keyed-lock.ts";
+import { orAborted } from "../lib/or-aborted.ts";
 import type { Retries } from "../lib/retries.ts";
 import { Turns } from "../lib/turns.ts";
 import type { MonitoredContainer } from "../monitor/protocol.ts";

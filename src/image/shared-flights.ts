@@ -1,4 +1,4 @@
-import { orAborted } from "../lib/keyed-lock.ts";
+import { orAborted } from "../lib/or-aborted.ts";
 
 interface Flight<T> {
   readonly control: AbortController;

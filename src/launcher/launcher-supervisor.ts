@@ -18,6 +18,7 @@ export class LauncherSupervisor implements Operations, AsyncDisposable {
   readonly #options: SupervisorOptions;
   readonly #closing = new AbortController();
   #current: Promise<Launcher>;
+  #problem = "";
 
   private constructor(options: SupervisorOptions, first: Launcher) {
     this.#options = options;
@@ -38,6 +39,11 @@ export class LauncherSupervisor implements Operations, AsyncDisposable {
     return (await this.#current).perform(operations, options);
   }
 
+  /** Why nothing can be done at the moment; empty when it can. */
+  get problem(): string {
+    return this.#problem;
+  }
+
   /** The one that works now, or will. */
   get current(): Promise<Launcher> {
     return this.#current;
@@ -55,6 +61,7 @@ export class LauncherSupervisor implements Operations, AsyncDisposable {
   #supervise(launcher: Launcher): void {
     void launcher.lost.then((reason) => {
       if (this.#closing.signal.aborted) return;
+      this.#problem = `the launcher died (${reason}) and is being started again`;
       this.#options.onLost(reason);
       this.#current = this.#restart(launcher);
       // Who waits for it is told; with nobody waiting there is nobody to tell.
@@ -67,6 +74,7 @@ export class LauncherSupervisor implements Operations, AsyncDisposable {
     for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(LAST_PAUSE_MS, pauseMs * 2)) {
       try {
         const launcher = await Launcher.start(this.#options);
+        this.#problem = "";
         this.#supervise(launcher);
         this.#options.onRestarted();
         return launcher;

@@ -1,5 +1,5 @@
 import { DomainError } from "./errors.ts";
-import { orAborted } from "./keyed-lock.ts";
+import { orAborted } from "./or-aborted.ts";
 import { Stage } from "./stage.ts";
 
 /** What the work of a flight may see of those who wait for it. */

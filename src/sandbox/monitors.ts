@@ -1,6 +1,6 @@
 import { rm } from "node:fs/promises";
 import { DomainError, messageOf } from "../lib/errors.ts";
-import { orAborted } from "../lib/keyed-lock.ts";
+import { orAborted } from "../lib/or-aborted.ts";
 import { Monitor } from "../monitor/monitor.ts";
 import { MonitorError } from "../monitor/monitor-error.ts";
 import type { MonitorErrorCode, MonitoredContainer } from "../monitor/protocol.ts";

@@ -170,6 +170,11 @@ export class Store implements AsyncDisposable {
     await this.#sync.durable();
   }
 
+  /** Why nothing can be promised at the moment; empty when it can. */
+  get problem(): string {
+    return this.#sync.failure?.message ?? "";
+  }
+
   /** True when it would be worth calling `quiet`. */
   get wantsQuiet(): boolean {
     if (this.#phase === "closed") return false;

@@ -1,6 +1,6 @@
 import { Worker } from "node:worker_threads";
 import { DomainError } from "../../lib/errors.ts";
-import { orAborted } from "../../lib/keyed-lock.ts";
+import { orAborted } from "../../lib/or-aborted.ts";
 import { defaultLimits, type LayerLimits } from "./layer-encoder.ts";
 import type { Compression, UnpackedLayer, WorkerReply, WorkerRequest } from "./layer-task.ts";
 
