@@ -1,10 +1,11 @@
 import { parseArgv } from "./cli/argv.ts";
 import type { Command, CommandIo } from "./cli/command.ts";
+import type { CommandName } from "./cli/commands.ts";
 import { exitCodeOf, exitCodes } from "./cli/exit-codes.ts";
 import { messageOf } from "./lib/errors.ts";
 
 /** Each command is loaded when it is asked for: `nacelle version` should not wait for a gRPC library. */
-const commands: Readonly<Record<string, () => Promise<Command>>> = {
+const commands: Readonly<Record<CommandName, () => Promise<Command>>> = {
   serve: async () => (await import("./cli/serve-command.ts")).serveCommand,
   config: async () => (await import("./cli/config-command.ts")).configCommand,
   status: async () => (await import("./cli/status-command.ts")).statusCommand,
@@ -24,11 +25,8 @@ async function main(argv: readonly string[]): Promise<number> {
   if (parsed.kind === "help") io.out(parsed.text);
   if (parsed.kind === "usage") io.err(parsed.text);
   if (parsed.kind !== "run") return parsed.kind === "help" ? exitCodes.ok : exitCodes.usage;
-  const { command } = parsed.invocation;
-  const run = await commands[command]?.();
-  if (run !== undefined) return run(parsed.invocation, io);
-  io.err(`nacelle ${command}: not part of this version\n`);
-  return exitCodes.usage;
+  const run = await commands[parsed.invocation.command]();
+  return run(parsed.invocation, io);
 }
 
 try {

@@ -28,7 +28,7 @@ describe("parseArgv", () => {
     assert.deepEqual([one.command, one.configFile, one.sets], ["serve", "/c.yaml", ["a=b=c", "d=e"]]);
     const two = understood("status", "-w", "-o", "json");
     assert.deepEqual([two.json, two.watch], [true, true]);
-    assert.deepEqual(understood("explain", "pod", "--", "-odd").operands, ["pod", "-odd"]);
+    assert.deepEqual(understood("image", "import", "--", "-odd").operands, ["import", "-odd"]);
     assert.ok(understood("wipe", "--all").flags.has("all"));
     assert.equal(understood("--version").command, "version");
   });
@@ -43,7 +43,7 @@ describe("parseArgv", () => {
       [["serve", "--config", "a", "--config=b"], /--config is given twice/],
       [["status", "-o", "yaml"], /--output is one of text, json, not "yaml"/],
       [["wipe", "--all=yes"], /--all takes no value/],
-      [["explain", "pod"], /expected pod\|container\|image REF/],
+      [["image", "import"], /expected import /],
       [["version", "--__proto__"], /unknown option --__proto__/],
     ];
     for (const [argv, message] of wrong) {

@@ -43,12 +43,6 @@ export const commandSpecs = {
     markdown: { help: "print docs/CONFIG.md" },
   }),
   check: spec("say whether this node is fit, with a remedy for what is not", { ...configured, output }),
-  explain: spec(
-    "where the time of a pod, container or image went, in plain words",
-    { ...configured, output },
-    "pod|container|image REF",
-    2,
-  ),
   image: spec("import images from an OCI image layout", { ...configured, output }, "import DIR [NAME]", 2, 3),
   wipe: spec("remove everything that it owns, leaving nothing behind", {
     ...configured,
