@@ -39,7 +39,12 @@ async function findHandler(
     const problem = `runtime handler ${name}: there is no executable ${config.path}; install it or set runtimes.${name}.path`;
     return { handler, features: UNKNOWN_FEATURES, problem };
   }
-  return { handler, features: await askFeatures(handler, operations), problem: "" };
+  try {
+    return { handler, features: await askFeatures(handler, operations), problem: "" };
+  } catch (error) {
+    const problem = `runtime handler ${name}: ${path} cannot be run: ${messageOf(error)}; set runtimes.${name}.path`;
+    return { handler, features: UNKNOWN_FEATURES, problem };
+  }
 }
 
 /** Runtimes without a `features` command (crun before 1.9) fail; they are used with what every runtime can do. */

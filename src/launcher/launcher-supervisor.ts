@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { messageOf } from "../lib/errors.ts";
+import { DomainError, messageOf } from "../lib/errors.ts";
+import { orAborted } from "../lib/or-aborted.ts";
 import { Launcher, type LauncherOptions, type OperationInFlight } from "./launcher.ts";
 import type { Operation, OperationOptions, Operations, RunRequest, RunResult } from "./operations.ts";
 
@@ -12,6 +13,8 @@ export interface SupervisorOptions extends LauncherOptions {
 
 const FIRST_PAUSE_MS = 50;
 const LAST_PAUSE_MS = 5_000;
+/** How long who has no deadline of its own waits for a launcher that is being replaced. */
+const PATIENCE_MS = 30_000;
 
 /** The launcher, whichever process it is at the moment: one that dies is replaced, after it and its operations are gone. */
 export class LauncherSupervisor implements Operations, AsyncDisposable {
@@ -32,11 +35,11 @@ export class LauncherSupervisor implements Operations, AsyncDisposable {
   }
 
   async run(request: RunRequest, signal?: AbortSignal): Promise<RunResult> {
-    return (await this.#current).run(request, signal);
+    return (await this.#ready(request.what, request.deadlineMs, signal)).run(request, signal);
   }
 
   async perform(operations: readonly Operation[], options: OperationOptions): Promise<readonly Buffer[]> {
-    return (await this.#current).perform(operations, options);
+    return (await this.#ready(options.what, options.deadlineMs)).perform(operations, options);
   }
 
   /** Why nothing can be done at the moment; empty when it can. */
@@ -44,9 +47,9 @@ export class LauncherSupervisor implements Operations, AsyncDisposable {
     return this.#problem;
   }
 
-  /** The one that works now, or will. */
+  /** The one that works now, or will soon; rejects with `unavailable` when none does for half a minute. */
   get current(): Promise<Launcher> {
-    return this.#current;
+    return this.#ready("this", PATIENCE_MS);
   }
 
   async snapshot(): Promise<readonly OperationInFlight[]> {
@@ -56,6 +59,21 @@ export class LauncherSupervisor implements Operations, AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort();
     await (await this.#current.catch(() => undefined))?.[Symbol.asyncDispose]();
+  }
+
+  async #ready(what: string, deadlineMs: number, signal?: AbortSignal): Promise<Launcher> {
+    if (this.#problem === "") return this.#current;
+    const patience = new AbortController();
+    const timer = setTimeout(() => {
+      const message = `${what} waited ${deadlineMs / 1000} s for a launcher: ${this.#problem}`;
+      patience.abort(new DomainError("unavailable", message));
+    }, deadlineMs);
+    try {
+      const either = signal === undefined ? patience.signal : AbortSignal.any([signal, patience.signal]);
+      return await orAborted(this.#current, either);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   #supervise(launcher: Launcher): void {
@@ -79,7 +97,8 @@ export class LauncherSupervisor implements Operations, AsyncDisposable {
         this.#options.onRestarted();
         return launcher;
       } catch (error) {
-        this.#options.log(`cannot be started: ${messageOf(error)}`);
+        this.#problem = `the launcher cannot be started: ${messageOf(error)}`;
+        this.#options.log(this.#problem);
         await delay(pauseMs, undefined, { signal: this.#closing.signal });
       }
     }
