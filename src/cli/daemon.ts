@@ -8,6 +8,7 @@ import { ContainerStore } from "../container/container-store.ts";
 import { monitorLost } from "../container/lost-monitor.ts";
 import { recover } from "../container/recover.ts";
 import { Retries } from "../lib/retries.ts";
+import { Turns } from "../lib/turns.ts";
 import type { MonitoredContainer } from "../monitor/protocol.ts";
 import { sandboxSysctls } from "../oci/spec/sysctls.ts";
 import { Monitors } from "../sandbox/monitors.ts";
@@ -40,6 +41,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     operations: launcher,
     network: () => network.current(),
     timeoutMs: config.cni.timeout,
+    turns: cniTurns(config),
     onDebt: () => debts.wake(),
     log: (message, fields) => log.warn(message, fields),
   });
@@ -208,6 +210,10 @@ async function watchNetwork({ config, launcher, log }: DaemonParts): Promise<Con
   network = await ConfigWatch.open({ confDir, binDirs, admit, onChange: tell });
   tell();
   return network;
+}
+
+function cniTurns({ cni }: DaemonParts["config"]): Turns {
+  return new Turns({ atOnce: cni.maxConcurrent, perOwner: cni.maxConcurrent, waiting: 4_096, what: "network changes" });
 }
 
 function debtPorts(attachments: SandboxNetwork, log: DaemonParts["log"]) {

@@ -5,6 +5,7 @@ import { describe, it } from "node:test";
 import { type ImageRow, type ImageState, type StoredImage, toImage } from "../image/image.ts";
 import type { LayerRow } from "../image/layer-store.ts";
 import { recordedState, recordedVersions } from "../lib/recorded.fixture.ts";
+import { Turns } from "../lib/turns.ts";
 import { aSandboxConfig } from "../sandbox/sandbox.fixture.ts";
 import { SandboxNetwork } from "../sandbox/sandbox-network.ts";
 import { SandboxStore } from "../sandbox/sandbox-store.ts";
@@ -157,7 +158,8 @@ function recorded(version: string): AsyncDisposable & { readonly store: Store; r
 function services(store: Store) {
   const unused = () => assert.fail("nothing may be done here");
   const operations = { run: unused, perform: unused };
-  const ports = { store, operations, network: unused, timeoutMs: 1, onDebt: unused, log: unused };
+  const turns = new Turns({ atOnce: 1, perOwner: 1, waiting: 1, what: "network changes" });
+  const ports = { turns, store, operations, network: unused, timeoutMs: 1, onDebt: unused, log: unused };
   return {
     sandboxes: new SandboxStore(store),
     containers: new ContainerStore(store),

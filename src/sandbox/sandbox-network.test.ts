@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { parseNetworkList } from "../cni/network-config.ts";
 import type { Operations } from "../launcher/operations.ts";
+import { Turns } from "../lib/turns.ts";
 import { open, scratch } from "../state/store.fixture.ts";
 import { aSandbox } from "./sandbox.fixture.ts";
 import { SandboxNetwork } from "./sandbox-network.ts";
@@ -23,6 +24,7 @@ function setup(root: string, del: () => void) {
   };
   const attachments = new SandboxNetwork({
     ...{ store, operations, network: () => network as never, timeoutMs: 180_000, log: () => {} },
+    turns: new Turns({ atOnce: 4, perOwner: 4, waiting: 4, what: "network changes" }),
     onDebt: () => debts.push("debt"),
   });
   const sandbox = aSandbox();

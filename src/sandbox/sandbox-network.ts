@@ -13,6 +13,7 @@ import { addNetwork, deleteNetwork, isUndone } from "../cni/network.ts";
 import type { NetworkConfig } from "../cni/network-config.ts";
 import type { Operations } from "../launcher/operations.ts";
 import { DomainError, messageOf } from "../lib/errors.ts";
+import type { Turns } from "../lib/turns.ts";
 import type { Change } from "../state/change.ts";
 import type { Store } from "../state/store.ts";
 import type { Table } from "../state/table.ts";
@@ -27,6 +28,8 @@ export interface SandboxNetworkPorts {
   /** The network of now, or throws `unavailable` saying why there is none. */
   readonly network: () => NetworkConfig;
   readonly timeoutMs: number;
+  /** How many sandboxes are attached or detached at a time. */
+  readonly turns: Turns;
   /** There is a debt that was none before: somebody has to pay it. */
   readonly onDebt: () => void;
   readonly log: (message: string, fields: Readonly<Record<string, string>>) => void;
@@ -64,8 +67,9 @@ export class SandboxNetwork {
 
   /** Runs ADD. The row is `attached` in memory and in the log when this resolves; the caller makes it durable. */
   async attach(sandboxId: string, signal: AbortSignal): Promise<readonly string[]> {
-    const { store, operations, timeoutMs } = this.#ports;
+    const { store, operations, timeoutMs, turns } = this.#ports;
     const attachment = this.#require(sandboxId);
+    using _turn = await turns.take(sandboxId, AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]));
     let current = attachment;
     const onProgress = (partial: Parameters<typeof progressed>[1]) => {
       current = progressed(current, partial);
@@ -88,10 +92,11 @@ export class SandboxNetwork {
    * what else they have to undo (bridge its masquerading rules), so that it goes when the debt is paid.
    */
   async detach(sandboxId: string): Promise<boolean> {
-    const { store, operations, timeoutMs, onDebt } = this.#ports;
+    const { store, operations, timeoutMs, onDebt, turns } = this.#ports;
     const attachment = this.get(sandboxId);
     if (attachment === undefined) return true;
     if (isDebt(attachment)) return attachment.netnsPath === "";
+    using _turn = await turns.take(sandboxId, AbortSignal.timeout(timeoutMs));
     const since = this.#failingSince.get(sandboxId) ?? performance.now();
     try {
       await deleteNetwork(operations, attachment, timeoutMs);
