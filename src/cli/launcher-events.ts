@@ -1,5 +1,6 @@
 import type { LauncherSupervisor } from "../launcher/launcher-supervisor.ts";
-import type { Ending, LauncherPort } from "../sandbox/monitors.ts";
+import type { LauncherPort } from "../sandbox/monitors.ts";
+import type { Ending } from "../sandbox/process.ts";
 
 /** What the launcher tells; filled in once somebody listens. What comes before is told to nobody: nothing is watched yet. */
 export class LauncherEvents {

@@ -1,4 +1,4 @@
-import type { Ending } from "../sandbox/monitors.ts";
+import type { Ending } from "../sandbox/process.ts";
 import { type Container, type ExitReason, isAlive } from "./container.ts";
 
 const CLD_EXITED = 1;

@@ -1,4 +1,5 @@
 import type { Monitors } from "../sandbox/monitors.ts";
+import type { OrphanEnding } from "../sandbox/process.ts";
 import type { SandboxService } from "../sandbox/sandbox-service.ts";
 import { type Container, isAlive } from "./container.ts";
 import type { ContainerService } from "./container-service.ts";
@@ -35,7 +36,13 @@ async function endContainer(
   const ending = await monitors.endOrphan(container.sandboxId, container.id, process);
   const current = containers.get(container.id);
   if (current === undefined) return;
-  const settled =
-    ending === undefined ? endedUnseen(current, "MonitorLost", MESSAGE, now()) : exited(current, ending, 0n, now());
-  containerService.settle(settled);
+  containerService.settle(
+    ending === undefined ? endedUnseen(current, "MonitorLost", MESSAGE, now()) : seenEnding(current, ending, now()),
+  );
+}
+
+function seenEnding(container: Container, ending: OrphanEnding, now: Temporal.Instant): Container {
+  const { oomKills = 0n, exitedNs } = ending;
+  const finishedAt = exitedNs === undefined ? now : Temporal.Instant.fromEpochNanoseconds(exitedNs);
+  return exited(container, ending, oomKills, finishedAt);
 }

@@ -14,6 +14,8 @@ interface Pending {
   running: Promise<void> | undefined;
 }
 
+const CLOSE_MS = 5_000;
+
 /** Work that must succeed some day and in nobody's way: tried at once, then with growing pauses until it does. */
 export class Retries implements AsyncDisposable {
   readonly #pending = new Map<string, Pending>();
@@ -46,11 +48,14 @@ export class Retries implements AsyncDisposable {
     return [...this.#pending].map(([key, { attempts, lastError }]) => ({ key, attempts, lastError }));
   }
 
-  /** Starts nothing any more and waits for what runs. What is left is found again at the next start. */
+  /** Starts nothing any more and waits 5 s for what runs. What is left is found again at the next start. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
     for (const { timer } of this.#pending.values()) clearTimeout(timer);
-    await Promise.all([...this.#pending.values()].map(({ running }) => running));
+    const late = Promise.withResolvers<void>();
+    const timer = setTimeout(late.resolve, CLOSE_MS);
+    await Promise.race([Promise.all([...this.#pending.values()].map(({ running }) => running)), late.promise]);
+    clearTimeout(timer);
   }
 
   async #attempt(key: string, pending: Pending): Promise<void> {

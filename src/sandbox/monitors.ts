@@ -5,20 +5,8 @@ import { Monitor } from "../monitor/monitor.ts";
 import { MonitorError } from "../monitor/monitor-error.ts";
 import type { MonitorErrorCode, MonitoredContainer } from "../monitor/protocol.ts";
 import type { Paths } from "./paths.ts";
+import type { Ending, OrphanEnding, Process } from "./process.ts";
 import { Records } from "./records.ts";
-
-/** How a process ended, as `waitid` tells it; `undefined` when nobody could see it. */
-export interface Ending {
-  readonly siCode: number;
-  readonly siStatus: number;
-}
-
-/** A process that is the same one for ever (within a boot). */
-export interface Process {
-  readonly pid: number;
-  /** Field 22 of /proc/PID/stat. */
-  readonly startTime: string;
-}
 
 /** What monitors need of the launcher. */
 export interface LauncherPort {
@@ -175,7 +163,7 @@ export class Monitors implements Disposable {
    * The end of a process whose monitor is lost: its exit record if it has one, else it is killed, because nobody
    * reads its output any more. Resolves with its true status, or with undefined when that is our signal or unknown.
    */
-  async endOrphan(sandboxId: string, key: string, process: Process): Promise<Ending | undefined> {
+  async endOrphan(sandboxId: string, key: string, process: Process): Promise<OrphanEnding | undefined> {
     const recorded = await this.#records(sandboxId).exit(key);
     if (recorded?.state === "exited") return recorded;
     this.watch(key, sandboxId, process);
@@ -232,8 +220,9 @@ export class Monitors implements Disposable {
 
   #watch({ key, sandboxId, process }: Watched): void {
     this.#ports.launcher.watch(key, process).catch((error: unknown) => {
-      this.#ports.log("process is not watched", { sandbox: sandboxId, process: key, error: messageOf(error) });
-      this.ended(key, undefined);
+      // A launcher that died meanwhile says nothing of the process: its successor is asked again.
+      if (error instanceof DomainError && error.kind === "notFound") this.ended(key, undefined);
+      else this.#ports.log("process is not watched", { sandbox: sandboxId, process: key, error: messageOf(error) });
     });
   }
 

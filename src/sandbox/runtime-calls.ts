@@ -6,7 +6,7 @@ import type { Monitor } from "../monitor/monitor.ts";
 import { MonitorError } from "../monitor/monitor-error.ts";
 import type { MonitorErrorCode } from "../monitor/protocol.ts";
 import { createArgs, deleteArgs, type RuntimeHandler, runtimeError, startArgs } from "../oci/handler.ts";
-import type { Process } from "./monitors.ts";
+import type { Process } from "./process.ts";
 
 export interface CreateCall {
   readonly id: string;
