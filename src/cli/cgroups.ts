@@ -30,24 +30,29 @@ export class Cgroups {
 
   /** Throws `invalidArgument` for a parent that is none. */
   check(config: SandboxConfig): void {
-    this.#parent(config);
+    this.parentOf(config);
   }
 
   /** The parent is made and nothing else: its limits are the client's. */
-  ensureParent({ config }: Sandbox): readonly Operation[] {
-    return ensureParent(this.layout, this.#parent(config), this.driver, this.#controllers);
+  ensureParent(sandbox: Sandbox): readonly Operation[] {
+    return ensureParent(this.layout, this.#parent(sandbox), this.driver, this.#controllers);
   }
 
   /** `linux.cgroupsPath` of the spec of a container, or of pause. */
-  specPath({ config }: Sandbox, id: string): string {
-    return cgroupsPath(this.#parent(config), this.driver, id);
+  specPath(sandbox: Sandbox, id: string): string {
+    return cgroupsPath(this.#parent(sandbox), this.driver, id);
   }
 
-  directories({ config }: Sandbox, id: string): readonly string[] {
-    return cgroupDirectories(this.layout, cgroupPath(this.#parent(config), this.driver, id));
+  directories(sandbox: Sandbox, id: string): readonly string[] {
+    return cgroupDirectories(this.layout, cgroupPath(this.#parent(sandbox), this.driver, id));
   }
 
-  #parent({ cgroupParent }: SandboxConfig): string {
+  #parent({ cgroupParent, config }: Sandbox): string {
+    return cgroupParent ?? this.parentOf(config);
+  }
+
+  /** The parent of a sandbox that is made now. */
+  parentOf({ cgroupParent }: SandboxConfig): string {
     return parseParent(
       cgroupParent === "" && this.driver === "cgroupfs" ? this.#defaultParent : cgroupParent,
       this.driver,

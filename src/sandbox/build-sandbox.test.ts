@@ -25,7 +25,7 @@ function setup(gate: Promise<void>, attach: () => Promise<readonly string[]> = a
       },
     },
     monitors: { start: async () => void calls.push("monitor") },
-    cgroups: { ensureParent: () => [] },
+    cgroups: { ensureParent: () => [], parentOf: () => "/nacelle" },
     pause: { isNeeded: () => true, start: async () => void calls.push("pause") },
     paths: new Paths({ root: "/root", runDir: "/run", netnsDir: "/netns" }),
     hostResolvConf: () => Buffer.alloc(0),

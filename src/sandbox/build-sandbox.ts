@@ -1,5 +1,6 @@
 import type { Operation, Operations } from "../launcher/operations.ts";
 import type { FlightControl } from "../lib/flights.ts";
+import type { SandboxConfig } from "../oci/config.ts";
 import { MS_NODEV, MS_NOEXEC, MS_NOSUID } from "../sys/mount-flags.ts";
 import type { Paths } from "./paths.ts";
 import type { PausePort } from "./pause.ts";
@@ -11,7 +12,11 @@ export interface BuildPorts {
   readonly operations: Operations;
   readonly network: Pick<SandboxNetwork, "attach">;
   readonly monitors: { start(sandboxId: string): Promise<void> };
-  readonly cgroups: { ensureParent(sandbox: Sandbox): readonly Operation[] };
+  readonly cgroups: {
+    ensureParent(sandbox: Sandbox): readonly Operation[];
+    /** Where the cgroups of a sandbox that is made now belong. */
+    parentOf(config: SandboxConfig): string;
+  };
   readonly pause: PausePort;
   readonly paths: Paths;
   /** The host's resolv.conf, read at start-up and when it changes. */

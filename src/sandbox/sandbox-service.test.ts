@@ -37,7 +37,7 @@ function setup(root: string, ports: Partial<SandboxServicePorts> & { perform?: (
     network: { intent: () => [], detach: async () => true } as never,
     monitors: { start: async () => {}, end: async () => {}, unwatch: () => {} },
     pause: { isNeeded: () => false, stop: async () => {} } as never,
-    cgroups: { ensureParent: () => [] },
+    cgroups: { ensureParent: () => [], parentOf: () => "/nacelle" },
     containers: { abortCreations: async () => {}, killAll: async () => {}, removeAll: async () => {} },
     validate: () => {},
     hostResolvConf: () => Buffer.alloc(0),

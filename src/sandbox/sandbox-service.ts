@@ -138,11 +138,12 @@ export class SandboxService {
   }
 
   async #create(asked: Asked, control: FlightControl): Promise<string> {
-    const { store, sandboxes, network, paths, now } = this.#ports;
+    const { store, sandboxes, network, paths, now, cgroups } = this.#ports;
     const existing = this.#existing(asked);
     if (existing !== undefined) return existing;
     const id = newId();
-    const sandbox: Sandbox = { id, ...asked, createdAt: now(), state: { phase: "creating" }, ips: [] };
+    const cgroupParent = cgroups.parentOf(asked.config);
+    const sandbox: Sandbox = { id, ...asked, createdAt: now(), cgroupParent, state: { phase: "creating" }, ips: [] };
     const hasNetwork = asked.config.namespaces.network === "pod";
     const ledger = hasNetwork ? network.intent(sandbox, paths.netns(id)) : [];
     control.stage.enter("storing what is about to be made");

@@ -9,6 +9,7 @@ interface SandboxFixed {
   readonly config: SandboxConfig;
   readonly runtimeHandler: string;
   readonly createdAt: Temporal.Instant;
+  readonly cgroupParent?: string;
 }
 
 interface SandboxRowState {
@@ -43,11 +44,8 @@ export class SandboxStore {
     return this.#store.holder(KIND, sandboxName(config));
   }
 
-  inserted({ id, config, runtimeHandler, createdAt, state, ips }: Sandbox): readonly Change[] {
-    return [
-      this.#table.insert(id, { config, runtimeHandler, createdAt }, { state, ips }),
-      reserveName(KIND, sandboxName(config), id),
-    ];
+  inserted({ id, state, ips, ...fixed }: Sandbox): readonly Change[] {
+    return [this.#table.insert(id, fixed, { state, ips }), reserveName(KIND, sandboxName(fixed.config), id)];
   }
 
   updated({ id, state, ips }: Sandbox): Change {

@@ -28,6 +28,8 @@ export interface Sandbox {
   /** The handler that was asked for: "" is the default one. */
   readonly runtimeHandler: string;
   readonly createdAt: Temporal.Instant;
+  /** Where its cgroups are: as the configuration was when it was made, which a later one does not move. */
+  readonly cgroupParent?: string;
   readonly state: SandboxState;
   /** Primary first; empty for host network or before attachment. */
   readonly ips: readonly string[];
