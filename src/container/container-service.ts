@@ -18,8 +18,8 @@ import { Signals } from "./signals.ts";
 import { Stops } from "./stops.ts";
 
 export interface ContainerServicePorts extends CreationPorts {
-  /** Directories of a cgroup in every hierarchy. */
   readonly execs: { readonly maxConcurrent: number; readonly maxOutputBytes: number };
+  /** Directories of a cgroup in every hierarchy. */
   readonly cgroupDirs: (sandbox: Sandbox, id: string) => readonly string[];
   readonly discards: Retries;
   readonly log: (message: string, fields: Readonly<Record<string, string>>) => void;
