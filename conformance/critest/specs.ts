@@ -61,6 +61,7 @@ export const requiredSpecs: readonly string[] = [
   "Image Identifier Consistency should return the same image identifier across all APIs [Conformance] [Serial]",
   "Image Identifier Consistency should return the same image identifier when pulled from different registries [Conformance] [Serial]",
 
+  "Container OOM runtime should output OOMKilled reason should terminate with exitCode 137 and reason OOMKilled",
   "Container Mount Propagation runtime should support mount propagation mount with 'rprivate' should not support propagation",
   "Container Mount Propagation runtime should support mount propagation mount with 'rshared' should support propagation from host to container and vice versa",
   "Container Mount Propagation runtime should support mount propagation mount with 'rslave' should support propagation from host to container",
@@ -120,7 +121,6 @@ export const exclusions: readonly Exclusion[] = [
   { match: /listing (container )?stats/, reason: "container statistics are not served yet" },
   { match: /^Streaming /, reason: "exec, attach and port-forward streams are not served yet" },
   { match: /^AppArmor /, reason: "profiles other than unconfined are not served yet" },
-  { match: /^Container OOM/, reason: "the reason of a kill for memory is not told yet" },
   {
     match: /^Container Mount Readonly .*should (support recursive|reject a recursive) readonly/,
     reason:

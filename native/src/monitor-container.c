@@ -63,8 +63,11 @@ static void close_all(struct container *c)
 		(void)close(c->stdin_fd);
 	if (c->record_fd >= 0)
 		(void)close(c->record_fd);
+	if (c->oom_fd >= 0)
+		(void)close(c->oom_fd);
 	c->stdin_fd = -1;
 	c->record_fd = -1;
+	c->oom_fd = -1;
 }
 
 static void forget(struct container *c)
@@ -91,6 +94,7 @@ static void exited(struct source *source, uint32_t events)
 	c->status.exited_ns = sys_realtime_ns();
 	c->status.end_code = info.si_code;
 	c->status.end_status = info.si_status;
+	c->status.oom_kills = oom_kills(c->oom_fd);
 	output_finish(c);
 	c->status.state = STATE_EXITED;
 	(void)record_write(c->record_fd, &c->status);
@@ -131,6 +135,7 @@ static void created(struct job *job)
 	c->process = (struct source){ .fd = pidfd, .ready = exited };
 	c->status.state = STATE_CREATED;
 	c->status.created_ns = sys_realtime_ns();
+	c->oom_fd = oom_open(c->memory_cgroup);
 	(void)snprintf(path, sizeof(path), "/proc/%d/ns/mnt", (int)c->status.pid);
 	c->mount_namespace = stat(path, &st) == 0 ? st.st_ino : 0;
 	(void)record_write(c->record_fd, &c->status);
@@ -179,7 +184,8 @@ static int acquire(struct container *c, uid_t uid, gid_t gid, bool has_stdin, in
 }
 
 /* Puts the container into a free slot and starts the runtime; or answers with an error. */
-static void create(struct monitor *m, struct job_plan *plan, const char *id, uid_t uid, gid_t gid, uint16_t flags)
+static void create(struct monitor *m, struct job_plan *plan, const char *id, uid_t uid, gid_t gid, uint16_t flags,
+		   struct span memory_cgroup)
 {
 	struct request *to = plan->request;
 	struct container *c = m->containers;
@@ -197,7 +203,9 @@ static void create(struct monitor *m, struct job_plan *plan, const char *id, uid
 	(void)snprintf(c->status.id, sizeof(c->status.id), "%s", id);
 	c->process = (struct source){ .fd = -1 };
 	c->streams[0].source.fd = c->streams[1].source.fd = -1;
-	c->stdin_fd = c->record_fd = c->log.fd = -1;
+	c->stdin_fd = c->record_fd = c->oom_fd = c->log.fd = -1;
+	(void)snprintf(c->memory_cgroup, sizeof(c->memory_cgroup), "%.*s", (int)memory_cgroup.length,
+		       (const char *)memory_cgroup.data);
 	c->mount_namespace = 0;
 	c->killed = false;
 	r = acquire(c, uid, gid, flags & FLAG_STDIN, plan->stdio, &call);
@@ -226,6 +234,7 @@ void container_create(struct monitor *m, struct request *to, struct reader *r)
 	uint32_t uid;
 	uint32_t gid;
 	uint16_t flags;
+	struct span memory_cgroup;
 
 	(void)wire_copy(r, id, sizeof(id));
 	plan.deadline = wire_u32(r);
@@ -235,12 +244,14 @@ void container_create(struct monitor *m, struct request *to, struct reader *r)
 	uid = wire_u32(r);
 	gid = wire_u32(r);
 	flags = wire_u16(r);
-	(void)wire_str(r);
+	memory_cgroup = wire_str(r);
 	if (r->bad)
 		return;
 	other = container_find(m, id);
 	if (!valid || cwd[0] != '/' || (m->path[0] != 0 && m->path[0] != '/'))
 		reply_text(m, to, ERR_MALFORMED, 0, "argv, cwd or logPath");
+	else if (memory_cgroup.length >= MEMORY_CGROUP_MAX || (memory_cgroup.length > 0 && memory_cgroup.data[0] != '/'))
+		reply_text(m, to, ERR_MALFORMED, 0, "memoryCgroup");
 	else if (!id_valid(id) || !deadline_valid(plan.deadline))
 		reply_text(m, to, ERR_MALFORMED, 0, "id or deadlineMs");
 	else if (flags & ~FLAG_STDIN)
@@ -248,7 +259,7 @@ void container_create(struct monitor *m, struct request *to, struct reader *r)
 	else if (other)
 		reply_text(m, to, ERR_WRONG_STATE, 0, states[other->status.state]);
 	else
-		create(m, &plan, id, uid, gid, flags);
+		create(m, &plan, id, uid, gid, flags, memory_cgroup);
 }
 
 static void started(struct job *job)

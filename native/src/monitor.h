@@ -118,6 +118,8 @@ struct stream {
 	bool wide; /* its pipe was enlarged */
 };
 
+enum { MEMORY_CGROUP_MAX = 384 };
+
 struct container {
 	struct monitor *monitor;
 	struct status status;
@@ -130,6 +132,8 @@ struct container {
 	ino_t mount_namespace;
 	int stdin_fd;
 	int record_fd;
+	int oom_fd; /* counts kills for memory; -1: not told */
+	char memory_cgroup[MEMORY_CGROUP_MAX];
 	struct log log;
 };
 
@@ -249,5 +253,9 @@ bool exec_exited(struct monitor *m, pid_t pid);
 /* monitor-kill.c */
 /* SIGKILL for a process, its group, its session and its descendants. */
 void kill_tree(pid_t pid, int pidfd);
+
+/* monitor-oom.c: an fd of the file in which the kernel counts kills for memory, or -1; and the count, 0 when it cannot be read. */
+int oom_open(const char *cgroup);
+uint64_t oom_kills(int fd);
 
 #endif

@@ -6,6 +6,7 @@ import {
   cgroupDirectories,
   cgroupPath,
   cgroupsPath,
+  controllerMount,
   ensureParent,
   parseParent,
   unifiedMount,
@@ -41,6 +42,12 @@ export class Cgroups {
   /** `linux.cgroupsPath` of the spec of a container, or of pause. */
   specPath(sandbox: Sandbox, id: string): string {
     return cgroupsPath(this.#parent(sandbox), this.driver, id);
+  }
+
+  /** Where memory is accounted; empty where it is not. */
+  memoryDirectory(sandbox: Sandbox, id: string): string {
+    const mountPoint = controllerMount(this.layout, "memory");
+    return mountPoint === undefined ? "" : join(mountPoint, cgroupPath(this.#parent(sandbox), this.driver, id));
   }
 
   directories(sandbox: Sandbox, id: string): readonly string[] {

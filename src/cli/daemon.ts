@@ -183,6 +183,7 @@ function wireContainers(parts: DaemonParts, containerParts: ContainerParts): Con
     snapshots,
     cgroupDirs: (sandbox, id) => cgroups.directories(sandbox, id),
     cgroupsPath: (sandbox, id) => cgroups.specPath(sandbox, id),
+    memoryCgroup: (sandbox, id) => cgroups.memoryDirectory(sandbox, id),
     host: host.facts,
     hostname: hostname(),
     policy: host.policy,

@@ -50,6 +50,8 @@ export interface BuildPorts {
   readonly hostname: string;
   readonly policy: SpecPolicy;
   readonly cgroupsPath: (sandbox: Sandbox, id: string) => string;
+  /** Directory of a container's cgroup where memory is accounted; empty where it is not. */
+  readonly memoryCgroup: (sandbox: Sandbox, id: string) => string;
   readonly namespaces: (sandbox: Sandbox, config: ContainerConfig) => NamespaceChoices;
   readonly sysctls: (sandbox: Sandbox) => readonly (readonly [string, string])[];
   /** Tells each notice once. */
@@ -93,6 +95,7 @@ export async function buildContainer(
     uid: found.user.uid,
     gid: found.user.gid,
     stdin: container.config.stdin,
+    memoryCgroup: ports.memoryCgroup(sandbox, container.id),
   };
   const process = await createProcess(ports.monitors.require(sandbox.id), handler, call, control.signal);
   ports.monitors.watch(container.id, sandbox.id, process);

@@ -77,6 +77,8 @@ export interface CreateRequest extends RuntimeCall {
   readonly gid: number;
   /** Stdin is a pipe that stays open, else /dev/null. */
   readonly stdin: boolean;
+  /** Directory whose kills for memory are counted in `oomKills`; absent: none are told. */
+  readonly memoryCgroup?: string;
 }
 
 export interface ExecRequest extends RuntimeCall {
@@ -138,7 +140,7 @@ export function encodeCreate(id: string, request: CreateRequest): Buffer {
     .u32(request.uid)
     .u32(request.gid)
     .u16(request.stdin ? 1 : 0)
-    .str("")
+    .str(request.memoryCgroup ?? "")
     .done();
 }
 

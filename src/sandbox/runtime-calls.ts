@@ -17,6 +17,8 @@ export interface CreateCall {
   readonly gid: number;
   /** Standard input is a pipe that stays open; otherwise /dev/null. */
   readonly stdin: boolean;
+  /** Where the kernel counts kills for memory; absent: none are told. */
+  readonly memoryCgroup?: string;
 }
 
 const DEADLINE_MS = 100_000;
