@@ -13,6 +13,8 @@ import { type Ended, livePod, type Pod } from "./pod-life.ts";
 
 const image = "registry.k8s.io/e2e-test-images/busybox:1.29-2";
 const victims = ["daemon", "launcher", "monitor"] as const;
+/** About the number of steps in a life: a kill beyond it would not happen. */
+const LAST_STEP = 125;
 const RANDOM_KILLS = Number(process.env["NACELLE_RANDOM_KILLS"] ?? 100);
 
 describe("a pod's life with a process killed at every step", () => {
@@ -62,7 +64,7 @@ describe("a pod's life with a process killed at every step", () => {
     const random = randomFrom(seed);
     for (let round = 1; round <= RANDOM_KILLS; round++) {
       const victim = victims[Math.floor(random() * victims.length)] ?? "daemon";
-      const at = 1 + Math.floor(random() * 200);
+      const at = 1 + Math.floor(random() * LAST_STEP);
       const [handler, pid] = [random() < 0.5 ? "runc" : "crun", random() < 0.5 ? 0 : 1] as const;
       const what = `seed ${seed}, round ${round}: ${victim} killed at step ${at}, ${handler}`;
       await naming(what, () => lifeWith({ victim, at }, `random-${round}`, handler, pid));
