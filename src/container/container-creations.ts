@@ -52,12 +52,7 @@ export class ContainerCreations {
   }
 
   /** Resolves with the id of a created container; the answer is durable. A call for a name in flight joins it. */
-  async create(
-    sandboxIdOrPrefix: string,
-    config: ContainerConfig,
-
-    signal: AbortSignal,
-  ): Promise<string> {
+  async create(sandboxIdOrPrefix: string, config: ContainerConfig, signal: AbortSignal): Promise<string> {
     const sandbox = requireReady(this.#ports.sandboxes.get(sandboxIdOrPrefix));
     this.#ports.handlers.require(sandbox.runtimeHandler);
     const asked = { sandboxId: sandbox.id, config };
