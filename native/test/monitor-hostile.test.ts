@@ -123,7 +123,7 @@ describe("a runtime that", () => {
   test("exits before the process that it names, or after", async () => {
     using s = await node.sandbox();
     // Its process is this monitor's child, and dead, long before the runtime has said so.
-    const { pid } = await create(s, "(sh -c 'sleep 0.05; exit 42' & echo $! > $1); sleep 0.3");
+    const { pid } = await create(s, `${orphan("42")}; sleep 0.3`);
     const exit = await s.exited("c");
     assert.deepEqual([exit.pid, exit.siCode, exit.siStatus], [pid, 1, 42]);
   });
@@ -157,9 +157,18 @@ describe("a runtime that", () => {
   });
 });
 
+/**
+ * Leaves a process with its pid in $1, which ends with this code once the subshell that began it is gone and it is the
+ * monitor's: a shell reaps what of its own ends before that. The fifo says so, as its last writer ends.
+ */
+function orphan(code: string): string {
+  const gate = "mkfifo $1.gate; exec 9<>$1.gate 8<$1.gate; rm $1.gate";
+  return `(${gate}; sh -c "read none <&8; exit ${code}" 9<&- & echo $! > $1)`;
+}
+
 test("two hundred statuses are told apart while runtimes come and go", { timeout: 60_000 }, async () => {
   using s = await node.sandbox();
-  const path = script(s.place, "runtime", '(sh -c "sleep 0.01; exit $2" & echo $! > $1)');
+  const path = script(s.place, "runtime", orphan("$2"));
   const request = { env: ENV, deadlineMs: 10_000, cwd: "/", logPath: "", uid: 0, gid: 0, stdin: false };
   for (let round = 0; round < 8; round++) {
     await Promise.all(
