@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { it } from "node:test";
 import type { ServiceDefinition } from "@grpc/grpc-js";
 import { fromJSON, type MethodDefinition } from "@grpc/proto-loader";
-import { ignoredFields } from "./convert/ignored-fields.ts";
+import { ignoredFields, keptFields } from "./convert/ignored-fields.ts";
 import { loadOptions, loadServices, readDescriptor } from "./descriptor.ts";
 import { imageService } from "./image-service.ts";
 import type { Service } from "./listen.ts";
@@ -64,6 +64,8 @@ it("every request field of every served call is read, or ignored for a stated re
     await call(service, name, recorded(type, method.requestDeserialize(method.requestSerialize(request())), reads));
   }
   assert.deepEqual(expected.difference(reads), new Set(Object.keys(ignoredFields)));
+  const kept = new Set(Object.keys(keptFields));
+  assert.deepEqual(kept.difference(reads), new Set(), "kept, but not even read");
   assert.ok(expected.size > 100, `${expected.size} fields`);
   assert.equal(Object.keys(requests).length, 25);
 });
