@@ -1,8 +1,7 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import type { Config } from "../config/schema.ts";
 import type { Handlers } from "../sandbox/handlers.ts";
 import type { StatusPort } from "../server/ports.ts";
+import { nacelleVersion } from "./version-command.ts";
 
 interface NodeStatusPorts {
   readonly config: Config;
@@ -13,12 +12,9 @@ interface NodeStatusPorts {
   readonly problem: () => string;
 }
 
-/** nacelle's version, from its package. */
-export const version: string = readVersion();
-
 /** What Version, Status and RuntimeConfig answer, from memory. */
 export class NodeStatus implements StatusPort {
-  readonly version = version;
+  readonly version = nacelleVersion;
   readonly cgroupDriver: "cgroupfs" | "systemd";
   readonly #ports: NodeStatusPorts;
   #podCidr = "";
@@ -69,11 +65,4 @@ export class NodeStatus implements StatusPort {
   setPodCidr(cidr: string): void {
     this.#podCidr = cidr;
   }
-}
-
-function readVersion(): string {
-  const text = readFileSync(join(import.meta.dirname, "../../package.json"), "utf8");
-  const parsed: unknown = JSON.parse(text);
-  const found = typeof parsed === "object" && parsed !== null && "version" in parsed ? parsed.version : undefined;
-  return typeof found === "string" ? found : "0.0.0";
 }

@@ -75,7 +75,7 @@ export async function findExecutable(name: string): Promise<string | undefined> 
   for (const candidate of candidates) {
     const found = await access(candidate, constants.X_OK).then(
       () => true,
-      (error: unknown) => messageOf(error) === "",
+      () => false,
     );
     if (found) return candidate;
   }
