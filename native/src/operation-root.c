@@ -14,7 +14,7 @@ enum { LINKS_MAX = 40 };
 
 #define IN_ROOT (RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
 
-static int open_in_root(int root, const char *path, int flags)
+int open_in_root(int root, const char *path, int flags)
 {
 	int fd = sys_openat2(root, path[0] ? path : ".", flags, 0, IN_ROOT);
 

@@ -192,6 +192,8 @@ static const struct {
 	[OP_REMOVE_CGROUP] = { "l", step_remove_cgroup },
 	[OP_STATFS] = { "s", step_statfs },
 	[OP_DISK_USAGE] = { "s", step_disk_usage },
+	[OP_BIND_IN_ROOT] = { "sss", step_bind_in_root },
+	[OP_COPY_IN_ROOT] = { "sss", step_copy_in_root },
 };
 
 /* Mount data may be longer than a path (overlay: up to a page), never than 8 KiB. */
@@ -224,7 +226,7 @@ static enum error_code decode(struct reader *reader, struct step *step)
 	size_t texts = 0;
 
 	step->kind = wire_u16(reader);
-	if (step->kind == 0 || step->kind >= sizeof(kinds) / sizeof(kinds[0]))
+	if (step->kind == 0 || step->kind >= sizeof(kinds) / sizeof(kinds[0]) || !kinds[step->kind].perform)
 		return reader->bad ? ERR_MALFORMED : ERR_UNSUPPORTED;
 	for (const char *field = kinds[step->kind].fields; *field && !reader->bad; field++) {
 		switch (*field) {

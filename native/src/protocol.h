@@ -84,6 +84,8 @@ enum operation {
 	OP_REMOVE_CGROUP = 18,
 	OP_STATFS = 19,
 	OP_DISK_USAGE = 20,
+	OP_BIND_IN_ROOT = 21,
+	OP_COPY_IN_ROOT = 22,
 };
 
 #endif

@@ -84,6 +84,12 @@ const operations: readonly Operation[] = [
   { op: "diskUsage", path: "/du" },
 ];
 
+/** In a frame of their own: what golden bytes say is never changed. */
+const volumeOperations: readonly Operation[] = [
+  { op: "bindInRoot", root: "/root", path: "sub/dir", target: "/target" },
+  { op: "copyInRoot", root: "/root", path: "/data", target: "/copy" },
+];
+
 const MAX = 2n ** 64n - 1n;
 
 const requests: Readonly<Record<string, readonly [number, Buffer]>> = {
@@ -98,6 +104,7 @@ const requests: Readonly<Record<string, readonly [number, Buffer]>> = {
     }),
   ],
   perform: [message.perform, encodePerform(operations, head)],
+  "perform.volumes": [message.perform, encodePerform(volumeOperations, head)],
   cancel: [message.cancel, encodeCancel(1009n)],
   startMonitor: [message.startMonitor, encodeStartMonitor("sb1", "/run/n/m/sb1.sock", "/run/n/s/sb1")],
   watch: [message.watch, encodeWatch("c/ctr1", { pid: 99, startTime: MAX })],

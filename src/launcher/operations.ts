@@ -52,6 +52,14 @@ export type Operation =
   | { readonly op: "readInRoot"; readonly root: string; readonly path: string; readonly max: number }
   /** Makes a directory and its parents (0755) below `root`, resolved as above at every step. Result: the resolved path relative to root. */
   | { readonly op: "mkdirInRoot"; readonly root: string; readonly path: string; readonly mode: number }
+  /** Bind-mounts the directory `path` below `root`, resolved as above, on `target`. ENOENT, ENOTDIR fail; mounts in it are not taken along. */
+  | { readonly op: "bindInRoot"; readonly root: string; readonly path: string; readonly target: string }
+  /**
+   * Copies what the directory `path` below `root`, resolved as above, holds into the existing directory `target`, which gets
+   * its owner, mode, xattrs and times. Links are copied, never followed; hard links become files of their own; mounts are
+   * not crossed (EXDEV); at most 256 levels (ELOOP). Absent path: nothing to do.
+   */
+  | { readonly op: "copyInRoot"; readonly root: string; readonly path: string; readonly target: string }
   /** syncfs(2) of the file system that holds `path`. */
   | { readonly op: "syncfs"; readonly path: string }
   /** Kills every process in the cgroup directories given (all hierarchies of one cgroup) and waits until they are empty. */

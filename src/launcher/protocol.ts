@@ -226,4 +226,6 @@ const kinds: Readonly<Record<Operation["op"], readonly [number, Put]>> = {
   removeCgroup: kind(18, "removeCgroup", (w, o) => w.strings(o.paths)),
   statfs: kind(19, "statfs", (w, o) => w.str(o.path)),
   diskUsage: kind(20, "diskUsage", (w, o) => w.str(o.path)),
+  bindInRoot: kind(21, "bindInRoot", (w, o) => w.str(o.root).str(o.path).str(o.target)),
+  copyInRoot: kind(22, "copyInRoot", (w, o) => w.str(o.root).str(o.path).str(o.target)),
 };
