@@ -194,6 +194,7 @@ static const struct {
 	[OP_DISK_USAGE] = { "s", step_disk_usage },
 	[OP_BIND_IN_ROOT] = { "sss", step_bind_in_root },
 	[OP_COPY_IN_ROOT] = { "sss", step_copy_in_root },
+	[OP_SET_OOM_SCORE_ADJ] = { "sb", step_set_oom_score_adj },
 };
 
 /* Mount data may be longer than a path (overlay: up to a page), never than 8 KiB. */

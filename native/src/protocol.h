@@ -86,6 +86,7 @@ enum operation {
 	OP_DISK_USAGE = 20,
 	OP_BIND_IN_ROOT = 21,
 	OP_COPY_IN_ROOT = 22,
+	OP_SET_OOM_SCORE_ADJ = 23,
 };
 
 #endif

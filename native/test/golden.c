@@ -18,7 +18,7 @@ static const struct {
 	{ "error.reply", "2i4ss" },	   { "error.runtime.reply", "2i4ss" },
 	{ "run", "ss4sllb" },		   { "run.reply", "1i1bb" },
 	{ "perform", "ss4P" },		   { "perform.reply", "l" },
-	{ "perform.volumes", "ss4P" },
+	{ "perform.volumes", "ss4P" },   { "perform.score", "ss4P" },
 	{ "cancel", "8" },		   { "startMonitor", "sss" },
 	{ "startMonitor.reply", "48" },	   { "watch", "s48" },
 	{ "unwatch", "s" },		   { "startUnpack", "s4" },
@@ -68,7 +68,7 @@ static const struct {
 
 static const char *const operations[] = { "",  "s41",	 "s", "s",  "s",  "s4b", "sb", "ss", "sss8ss", "s", "ssssl",
 					  "s", "s", "s", "ss4", "ss4", "s",	 "l",  "l",  "s",      "s",
-					  "sss", "sss" };
+					  "sss", "sss", "sb" };
 static const char container[] = "s148ii888881";
 
 static void copy_fields(struct reader *r, struct writer *w, const char *fields);

@@ -90,6 +90,8 @@ const volumeOperations: readonly Operation[] = [
   { op: "copyInRoot", root: "/root", path: "/data", target: "/copy" },
 ];
 
+const scoreOperations: readonly Operation[] = [{ op: "setOomScoreAdj", path: "/cg/1", value: -500 }];
+
 const MAX = 2n ** 64n - 1n;
 
 const requests: Readonly<Record<string, readonly [number, Buffer]>> = {
@@ -105,6 +107,7 @@ const requests: Readonly<Record<string, readonly [number, Buffer]>> = {
   ],
   perform: [message.perform, encodePerform(operations, head)],
   "perform.volumes": [message.perform, encodePerform(volumeOperations, head)],
+  "perform.score": [message.perform, encodePerform(scoreOperations, head)],
   cancel: [message.cancel, encodeCancel(1009n)],
   startMonitor: [message.startMonitor, encodeStartMonitor("sb1", "/run/n/m/sb1.sock", "/run/n/s/sb1")],
   watch: [message.watch, encodeWatch("c/ctr1", { pid: 99, startTime: MAX })],

@@ -304,5 +304,61 @@ describe("a cgroup", () => {
       assert.ok(!isAlive(child.pid ?? 0));
       assert.ok(!existsSync(path));
     });
+
+    it(`has one oom_score_adj in ${mount}, with those below it and those that fork`, async () => {
+      await using site = new Site();
+      const launcher = await site.start();
+      const path = join(mount, `${site.cgroup}-score`);
+      const inner = join(path, "inner");
+      mkdirSync(inner, { recursive: true });
+      const [first, second] = await Promise.all([forking(path), forking(inner)]);
+      const outside = readFileSync("/proc/self/oom_score_adj", "utf8");
+      await perform(launcher, { op: "setOomScoreAdj", path, value: 321 });
+      const scores = [path, inner].flatMap(members).map(scoreOf);
+      assert.ok(scores.length > 4);
+      assert.deepEqual(
+        scores.filter((score) => score !== "321" && score !== "gone"),
+        [],
+      );
+      assert.equal(readFileSync("/proc/self/oom_score_adj", "utf8"), outside);
+      await perform(launcher, { op: "killCgroup", paths: [inner, path] }, { op: "removeCgroup", paths: [path] });
+      assert.ok(!isAlive(first) && !isAlive(second));
+    });
   }
+
+  it("that is not there, or a score that is none, is an error", async () => {
+    await using site = new Site();
+    const launcher = await site.start();
+    const path = join(hierarchies[0] ?? "", `${site.cgroup}-none`);
+    await assert.rejects(perform(launcher, { op: "setOomScoreAdj", path, value: 1 }), { code: "ENOENT" });
+    for (const value of [-1001, 1001, 0.5, Number.NaN]) {
+      await assert.rejects(perform(launcher, { op: "setOomScoreAdj", path, value }), { code: "EINVAL" });
+    }
+  });
 });
+
+/** A member of the cgroup that forks all the time; answers its pid once it has. */
+async function forking(path: string): Promise<number> {
+  const child = spawn("/bin/sh", ["-c", "read go; while :; do sleep 0.3 & sleep 0.01; done"], {
+    stdio: ["pipe", "ignore", "ignore"],
+  });
+  await once(child, "spawn");
+  writeFileSync(join(path, "cgroup.procs"), String(child.pid));
+  child.stdin.end("go\n");
+  await until("it has forked", () => members(path).length > 3);
+  return child.pid ?? 0;
+}
+
+function members(path: string): string[] {
+  return readFileSync(join(path, "cgroup.procs"), "utf8")
+    .split("\n")
+    .filter((pid) => pid !== "");
+}
+
+function scoreOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/oom_score_adj`, "utf8").trim();
+  } catch {
+    return "gone";
+  }
+}

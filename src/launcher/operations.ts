@@ -66,6 +66,12 @@ export type Operation =
   | { readonly op: "killCgroup"; readonly paths: readonly string[] }
   /** Removes cgroup directories with their empty children. Absent: nothing to do. */
   | { readonly op: "removeCgroup"; readonly paths: readonly string[] }
+  /**
+   * Sets oom_score_adj (-1000 to 1000) of every process in the cgroup directory and those below it, those that are forked
+   * meanwhile included. A process that ends, or left the cgroup, is passed over. Absent directory: ENOENT. EACCES for a value
+   * that needs CAP_SYS_RESOURCE.
+   */
+  | { readonly op: "setOomScoreAdj"; readonly path: string; readonly value: number }
   /** Result: "bsize blocks bfree files ffree" of statfs(2). */
   | { readonly op: "statfs"; readonly path: string }
   /** Result: "bytes inodes": allocated bytes and inodes of a tree, not crossing mounts. */

@@ -228,4 +228,5 @@ const kinds: Readonly<Record<Operation["op"], readonly [number, Put]>> = {
   diskUsage: kind(20, "diskUsage", (w, o) => w.str(o.path)),
   bindInRoot: kind(21, "bindInRoot", (w, o) => w.str(o.root).str(o.path).str(o.target)),
   copyInRoot: kind(22, "copyInRoot", (w, o) => w.str(o.root).str(o.path).str(o.target)),
+  setOomScoreAdj: kind(23, "setOomScoreAdj", (w, o) => w.str(o.path).bytes(Buffer.from(String(o.value)))),
 };
