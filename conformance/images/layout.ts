@@ -33,7 +33,7 @@ export async function builtLayout(): Promise<string> {
 }
 
 /** Writes images as an OCI image layout; each reference is an entry of index.json, named by the annotation. */
-async function writeLayout(folder: string, images: readonly NamedImage[]): Promise<void> {
+export async function writeLayout(folder: string, images: readonly NamedImage[]): Promise<void> {
   const blobs = join(folder, "blobs/sha256");
   await mkdir(blobs, { recursive: true });
   for (const { digest, data } of new Set(images.flatMap(({ image }) => image.blobs))) {

@@ -27,8 +27,8 @@ const NOBODY: UserRequest = {
   supplementalGroupsPolicy: "merge",
 };
 
-function resolve(request: Partial<UserRequest>, imageUser = "") {
-  const { uid, gid, supplementalGroups } = resolveUser({ ...NOBODY, ...request }, imageUser, PASSWD, GROUP);
+function resolve(request: Partial<UserRequest>, imageUser = "", passwd = PASSWD) {
+  const { uid, gid, supplementalGroups } = resolveUser({ ...NOBODY, ...request }, imageUser, passwd, GROUP);
   return [uid, gid, supplementalGroups];
 }
 
@@ -66,6 +66,14 @@ test("never takes digits for a name, nor a name for digits", () => {
     assert.throws(() => resolve({}, user), DomainError, user);
   }
   assert.throws(() => resolve({ runAsUsername: "1000" }), /no entry/);
+});
+
+test("takes no number that is none for a name, even where the image's passwd has it", () => {
+  const passwd = "-1:x:0:0::/:/bin/sh\n+5:x:0:0::/:/bin/sh\n";
+  for (const user of ["-1", "+5"]) {
+    assert.throws(() => resolve({}, user, passwd), /neither an id nor a name/, user);
+    assert.throws(() => resolve({ runAsUsername: user }, "", passwd), /neither an id nor a name/, user);
+  }
 });
 
 test("refuses ids that would wrap round to another user", () => {

@@ -109,6 +109,8 @@ function fromImage(text: string, users: readonly PasswdEntry[], groups: readonly
 
 function byName(name: string, users: readonly PasswdEntry[], field: string): ChosenUser {
   const entry = users.find((candidate) => candidate.name === name);
+  // useradd makes no such name: only a number that is none looks like this, and an image could make it root's.
+  if (/^[+-]/.test(name)) throw invalidArgument(`${field} ${quote(name)} is neither an id nor a name`);
   if (entry === undefined) throw invalidArgument(`${field} ${quote(name)} has no entry in the container's /etc/passwd`);
   const place = `/etc/passwd's entry of ${quote(name)}`;
   return { uid: idFrom(entry.uid, place), gid: idFrom(entry.gid, place), name };

@@ -173,6 +173,7 @@ describe("a tar archive", () => {
     assert.equal(read(Buffer.alloc(0)).length, 0);
   });
 
+  const manySegments = Array.from({ length: 100_001 }, (_, offset) => `${offset},1`).join(",");
   const wrong: readonly (readonly [string, Buffer])[] = [
     ["a wrong checksum", Buffer.concat([Buffer.from("x"), tarEntry({ name: "a" }).subarray(1)])],
     ["an end in the data", tarEntry({ name: "a", data: "x".repeat(600) }).subarray(0, 1000)],
@@ -200,6 +201,14 @@ describe("a tar archive", () => {
     [
       "a sparse map of too much",
       tarEntry({ name: "a", data: "ab", pax: { "GNU.sparse.map": "0,900", "GNU.sparse.size": "999" } }),
+    ],
+    [
+      "a sparse map of a hundred thousand segments and one",
+      tarEntry({
+        name: "a",
+        data: "x".repeat(100_001),
+        pax: { "GNU.sparse.map": manySegments, "GNU.sparse.size": "100001" },
+      }),
     ],
     [
       "a leading sparse map without an end",

@@ -51,7 +51,7 @@ const GOLDEN = {
     cgroupsPath: "/kubepods/podu-1/cccc",
     devices: [],
     sysctl: {},
-    maskedPaths: ["/proc/kcore"],
+    maskedPaths: ["/proc/kcore", "/sys/devices/virtual/powercap"],
     readonlyPaths: ["/proc/sys"],
   },
 };
@@ -83,6 +83,16 @@ test("drops masks, filter and read-only system mounts for a privileged container
   assert.equal(spec.process.capabilities.bounding.length, 41);
   assert.deepEqual(spec.linux.resources.devices, [{ allow: true, access: "rwm" }]);
   assert.ok(spec.mounts.every(({ options }) => !options.includes("ro")));
+});
+
+test("masks the power meters where anything is masked, once, and nothing where nothing is", () => {
+  const masked = (maskedPaths: readonly string[]) => {
+    const config = { ...sampleConfig, security: { ...sampleSecurity, maskedPaths } };
+    return buildSpec({ ...sampleInput, config }).spec.linux.maskedPaths;
+  };
+  assert.deepEqual(masked(["/proc/kcore"]), ["/proc/kcore", "/sys/devices/virtual/powercap"]);
+  assert.deepEqual(masked(["/sys/devices/virtual/powercap"]), ["/sys/devices/virtual/powercap"]);
+  assert.deepEqual(masked([]), []);
 });
 
 test("hides the host's cgroups on v2, by a namespace, unless privileged", () => {
