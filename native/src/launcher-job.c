@@ -42,7 +42,7 @@ struct job *job_take(struct launcher *launcher, struct frame_header request, enu
 
 		if (job->kind == JOB_FREE)
 			free_job = job;
-		else if (job->answered && job->kind != JOB_UNPACK)
+		else if (job->answered && job->kind != JOB_SERVING)
 			stuck++;
 	}
 	if (!free_job || stuck >= STUCK_MAX) {

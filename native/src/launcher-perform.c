@@ -14,7 +14,7 @@ void perform_reaped(struct job *job)
 {
 	const struct performed *p = job->performed;
 
-	if (job->kind == JOB_UNPACK) {
+	if (job->kind == JOB_SERVING) {
 		job_answer(job);
 		return;
 	}

@@ -1,4 +1,4 @@
-/* START_MONITOR and START_UNPACK: children that speak for themselves, on a socket of their own. */
+/* START_MONITOR, START_UNPACK and START_STATS: children that speak for themselves, on a socket of their own. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -102,36 +102,75 @@ void monitor_request(struct launcher *launcher, struct frame_header request, str
 	answer(launcher, request, data, w.length);
 }
 
-/* The role reads fd 0 and answers on fd 1: one socket here, whose silence is an error to it like any other. */
-static _Noreturn void become_unpack(int listener, const char *path, char *dir, uint32_t silence_ms)
+/* In the child: the one connection that it serves, or no child. */
+static int accept_one(int listener, const char *path)
 {
-	struct timeval silence = { .tv_sec = silence_ms / 1000, .tv_usec = (suseconds_t)(silence_ms % 1000) * 1000 };
-	char name[] = "nacelle-native";
-	char role[] = "unpack";
-	char *argv[] = { name, role, dir, NULL };
 	struct pollfd p = { .fd = listener, .events = POLLIN };
 	int n = poll(&p, 1, ACCEPT_MS);
 	int fd = n == 1 ? accept4(listener, NULL, NULL, SOCK_CLOEXEC) : -1;
 
 	(void)unlink(path);
 	(void)close(listener);
-	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &silence, sizeof(silence)) < 0 ||
+	if (fd < 0)
+		_exit(1);
+	return fd;
+}
+
+/* The role reads fd 0 and answers on fd 1: one socket here, whose silence is an error to it like any other. */
+static _Noreturn void become_unpack(int fd, char *dir, uint32_t silence_ms)
+{
+	struct timeval silence = { .tv_sec = silence_ms / 1000, .tv_usec = (suseconds_t)(silence_ms % 1000) * 1000 };
+	char name[] = "nacelle-native";
+	char role[] = "unpack";
+	char *argv[] = { name, role, dir, NULL };
+
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &silence, sizeof(silence)) < 0 ||
 	    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &silence, sizeof(silence)) < 0 || dup2(fd, 0) < 0 || dup2(fd, 1) < 0)
 		_exit(1);
 	(void)close(fd);
 	_exit(unpack_main(3, argv));
 }
 
-void unpack_request(struct launcher *launcher, struct frame_header request, struct reader *reader)
+/* Forks a child with a listening socket: 1 in it, with the connection that came; in the parent the request is answered. */
+static int start_serving(struct launcher *launcher, struct frame_header request, const char *owner, int *connection)
 {
 	uint8_t data[PATH_ROOM + 16];
 	struct writer w = wire_writer(data, sizeof(data));
-	char dir[PATH_ROOM];
 	char path[PATH_ROOM];
-	uint32_t silence_ms;
-	struct job *job;
+	struct job *job = job_take(launcher, request, JOB_SERVING);
 	int listener;
 	int r;
+
+	if (!job)
+		return 0;
+	(void)snprintf(path, sizeof(path), "%s/u/%" PRIu64, launcher->run_dir, request.seq);
+	listener = listen_at(path, 1);
+	r = listener < 0 ? listener : job_fork(job, &listener, owner);
+	if (r == 1) {
+		*connection = accept_one(listener, path);
+		return 1;
+	}
+	if (listener >= 0)
+		(void)close(listener);
+	if (r < 0) {
+		answer_error(launcher, request, ERR_SYSCALL, -r, "bind", path);
+		job_drop(job);
+		return 0;
+	}
+	if (job->answered) /* it could not be recorded */
+		return 0;
+	wire_put_str(&w, path);
+	wire_put_u32(&w, (uint32_t)job->child.pid);
+	answer(launcher, request, data, w.length);
+	job_answer(job);
+	return 0;
+}
+
+void unpack_request(struct launcher *launcher, struct frame_header request, struct reader *reader)
+{
+	char dir[PATH_ROOM];
+	uint32_t silence_ms;
+	int connection;
 
 	(void)wire_copy(reader, dir, sizeof(dir));
 	silence_ms = wire_u32(reader);
@@ -139,25 +178,16 @@ void unpack_request(struct launcher *launcher, struct frame_header request, stru
 		answer_error(launcher, request, ERR_MALFORMED, 0, "dir, silenceMs", "");
 		return;
 	}
-	job = job_take(launcher, request, JOB_UNPACK);
-	if (!job)
-		return;
-	(void)snprintf(path, sizeof(path), "%s/u/%" PRIu64, launcher->run_dir, request.seq);
-	listener = listen_at(path, 1);
-	r = listener < 0 ? listener : job_fork(job, &listener, "images");
-	if (r == 1)
-		become_unpack(listener, path, dir, silence_ms);
-	if (listener >= 0)
-		(void)close(listener);
-	if (r < 0) {
-		answer_error(launcher, request, ERR_SYSCALL, -r, "bind", path);
-		job_drop(job);
-		return;
-	}
-	if (job->answered) /* it could not be recorded */
-		return;
-	wire_put_str(&w, path);
-	wire_put_u32(&w, (uint32_t)job->child.pid);
-	answer(launcher, request, data, w.length);
-	job_answer(job);
+	if (start_serving(launcher, request, "images", &connection) == 1)
+		become_unpack(connection, dir, silence_ms);
+}
+
+void stats_request(struct launcher *launcher, struct frame_header request, struct reader *reader)
+{
+	pid_t self = getpid();
+	int connection;
+
+	(void)reader;
+	if (start_serving(launcher, request, "stats", &connection) == 1)
+		stats_main(connection, self);
 }

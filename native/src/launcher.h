@@ -22,7 +22,7 @@ enum {
 	LINGER_MS = 1000, /* for the output of an exited child, and for the reap of a watched one */
 };
 
-enum job_kind { JOB_FREE, JOB_RUN, JOB_PERFORM, JOB_UNPACK };
+enum job_kind { JOB_FREE, JOB_RUN, JOB_PERFORM, JOB_SERVING };
 
 /* What a PERFORM child leaves behind, in memory shared with it. */
 struct performed {
@@ -150,6 +150,7 @@ void perform_request(struct launcher *launcher, struct frame_header request, str
 void perform_reaped(struct job *job);
 void monitor_request(struct launcher *launcher, struct frame_header request, struct reader *reader);
 void unpack_request(struct launcher *launcher, struct frame_header request, struct reader *reader);
+void stats_request(struct launcher *launcher, struct frame_header request, struct reader *reader);
 
 /* launcher-watch.c */
 void watch_request(struct launcher *launcher, struct frame_header request, struct reader *reader);

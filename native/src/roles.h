@@ -3,6 +3,7 @@
 #define NACELLE_ROLES_H
 
 #include <stdint.h>
+#include <sys/types.h>
 
 int launcher_main(int argc, char **argv);
 int unpack_main(int argc, char **argv);
@@ -20,5 +21,8 @@ struct monitor_options {
 
 /* Runs in a child just forked (before exec of anything); never returns. */
 _Noreturn void monitor_main(const struct monitor_options *options);
+
+/* Runs in a child just forked; ends with its connection, which is a blocking socket, or with the launcher. */
+_Noreturn void stats_main(int connection, pid_t launcher);
 
 #endif

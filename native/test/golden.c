@@ -8,7 +8,8 @@
 
 #include "wire.h"
 
-/* Payloads: 1 u8, 2 u16, 4 u32, i i32, 8 u64, b bytes, s str, l list<str>, C list of containers, c one container, P operations. */
+/* Payloads: 1 u8, 2 u16, 4 u32, i i32, 8 u64, b bytes, s str, l list<str>, C list of containers, c one container, P operations, N list<u32>,
+ * F files of a set, R readings, T their texts. */
 static const struct {
 	const char *name;
 	const char *fields;
@@ -33,6 +34,9 @@ static const struct {
 	{ "logReopen.reply", "8" },	   { "ackExit", "s" },
 	{ "release", "s" },		   { "exit", "c" },
 	{ "logError", "si" },		   { "logRecovered", "s8" },
+	{ "startStats.reply", "s4" },	   { "stats.add", "4slF" },
+	{ "stats.remove", "N" },	   { "stats.read", "1N" },
+	{ "stats.read.reply", "R" },
 };
 
 /* What recorded frames are named: replies with ".reply" after it. */
@@ -49,6 +53,10 @@ static const struct {
 	{ MSG_UNWATCH, "unwatch" },
 	{ MSG_START_UNPACK, "startUnpack" },
 	{ MSG_KILL, "kill" },
+	{ MSG_START_STATS, "startStats" },
+	{ MSG_STATS_ADD, "stats.add" },
+	{ MSG_STATS_REMOVE, "stats.remove" },
+	{ MSG_STATS_READ, "stats.read" },
 	{ MSG_SNAPSHOT, "snapshot" },
 	{ MSG_CREATE, "create" },
 	{ MSG_START, "start" },
@@ -71,6 +79,12 @@ static const char *const operations[] = { "",  "s41",	 "s", "s",  "s",  "s4b", "
 					  "sss", "sss", "sb" };
 static const char container[] = "s148ii888881";
 
+/* What the items of a list hold. */
+static const struct {
+	char kind;
+	const char *fields;
+} lists[] = { { 'C', container }, { 'N', "4" }, { 'F', "111s" }, { 'R', "8T" }, { 'T', "2b" } };
+
 static void copy_fields(struct reader *r, struct writer *w, const char *fields);
 
 static void copy_list(struct reader *r, struct writer *w)
@@ -86,19 +100,36 @@ static void copy_list(struct reader *r, struct writer *w)
 		wire_put_str(w, items[i]);
 }
 
-static void copy_many(struct reader *r, struct writer *w, char kind)
+static void copy_operations(struct reader *r, struct writer *w)
 {
 	uint32_t count = wire_u32(r);
 
 	wire_put_u32(w, count);
 	for (uint32_t i = 0; i < count && !r->bad; i++) {
-		uint16_t number = kind == 'P' ? wire_u16(r) : 0;
+		uint16_t number = wire_u16(r);
 
-		if (kind == 'P')
-			wire_put_u16(w, number);
+		wire_put_u16(w, number);
 		if (number < sizeof(operations) / sizeof(operations[0]))
-			copy_fields(r, w, kind == 'P' ? operations[number] : container);
+			copy_fields(r, w, operations[number]);
 	}
+}
+
+static void copy_many(struct reader *r, struct writer *w, const char *fields)
+{
+	uint32_t count = wire_u32(r);
+
+	wire_put_u32(w, count);
+	for (uint32_t i = 0; i < count && !r->bad; i++)
+		copy_fields(r, w, fields);
+}
+
+/* NULL for what is no list of this kind. */
+static const char *items_of(char kind)
+{
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+		if (lists[i].kind == kind)
+			return lists[i].fields;
+	return NULL;
 }
 
 static void copy_bytes(struct reader *r, struct writer *w, bool text)
@@ -133,12 +164,14 @@ static void copy_fields(struct reader *r, struct writer *w, const char *fields)
 		case 'c':
 			copy_fields(r, w, container);
 			break;
-		case 'C':
 		case 'P':
-			copy_many(r, w, *fields);
+			copy_operations(r, w);
 			break;
 		default:
-			copy_bytes(r, w, *fields == 's');
+			if (items_of(*fields))
+				copy_many(r, w, items_of(*fields));
+			else
+				copy_bytes(r, w, *fields == 's');
 		}
 	}
 }

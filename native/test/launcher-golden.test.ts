@@ -10,7 +10,7 @@ import {
   decodeProcess,
   decodeResults,
   decodeRunReply,
-  decodeUnpack,
+  decodeServing,
   encodeCancel,
   encodeHello,
   encodeKill,
@@ -22,6 +22,13 @@ import {
   encodeWatch,
   message,
 } from "../../src/launcher/protocol.ts";
+import {
+  decodeStatsReadings,
+  encodeStatsAdd,
+  encodeStatsRead,
+  encodeStatsRemove,
+  statsMessage,
+} from "../../src/launcher/stats-protocol.ts";
 import { encodeFrame, type Frame, FrameReader, REPLY } from "../../src/lib/wire.ts";
 
 const golden = new Map(
@@ -114,6 +121,20 @@ const requests: Readonly<Record<string, readonly [number, Buffer]>> = {
   unwatch: [message.unwatch, encodeUnwatch("c/ctr1")],
   startUnpack: [message.startUnpack, encodeStartUnpack("/var/l/1", 30_000)],
   kill: [message.kill, encodeKill({ pid: 99, startTime: 5n }, 15)],
+  startStats: [message.startStats, Buffer.alloc(0)],
+  "stats.add": [
+    statsMessage.add,
+    encodeStatsAdd(5, {
+      netns: "/ns/net",
+      directories: ["/cg/memory", "/cg/pids"],
+      files: [
+        { level: 1, keep: true, directory: 0, name: "memory.stat" },
+        { level: 2, keep: false, directory: 1, name: "pids.current" },
+      ],
+    }),
+  ],
+  "stats.remove": [statsMessage.remove, encodeStatsRemove([5, 16_383])],
+  "stats.read": [statsMessage.read, encodeStatsRead(2, [5, 7])],
 };
 
 const replies: Readonly<Record<string, readonly [number, (payload: Buffer) => unknown, unknown]>> = {
@@ -138,7 +159,16 @@ const replies: Readonly<Record<string, readonly [number, (payload: Buffer) => un
   ],
   "perform.reply": [message.perform, decodeResults, [Buffer.alloc(0), Buffer.from("d 493 0 0 0 4096")]],
   "startMonitor.reply": [message.startMonitor, decodeProcess, { pid: 4243, startTime: 123_456_790n }],
-  "startUnpack.reply": [message.startUnpack, decodeUnpack, { socketPath: "/run/n/u/5", pid: 4244 }],
+  "startUnpack.reply": [message.startUnpack, decodeServing, { socketPath: "/run/n/u/5", pid: 4244 }],
+  "startStats.reply": [message.startStats, decodeServing, { socketPath: "/run/n/u/6", pid: 4245 }],
+  "stats.read.reply": [
+    statsMessage.read,
+    decodeStatsReadings,
+    [
+      { timeNs: 1_795_262_400_000_000_001n, texts: ["12\n", undefined] },
+      { timeNs: 1_795_262_400_000_000_002n, texts: [] },
+    ],
+  ],
 };
 
 describe("the launcher's messages", () => {

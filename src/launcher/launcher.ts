@@ -16,7 +16,7 @@ import {
   decodeProcess,
   decodeResults,
   decodeRunReply,
-  decodeUnpack,
+  decodeServing,
   type ErrorReply,
   type Exited,
   encodeCancel,
@@ -178,9 +178,14 @@ export class Launcher implements Operations, AsyncDisposable {
 
   /** A process that fills the existing directory `dir`; it accepts one connection, within 10 s, and ends with it, or after `silenceMs` without a byte. */
   async startUnpack(dir: string, silenceMs: number): Promise<{ readonly socketPath: string; readonly pid: number }> {
-    return decodeUnpack(
+    return decodeServing(
       await this.#call(message.startUnpack, encodeStartUnpack(dir, silenceMs), `unpacking into ${dir}`),
     );
+  }
+
+  /** The process that reads statistics; it accepts one connection, within 10 s, and ends with it. */
+  async startStats(): Promise<{ readonly socketPath: string; readonly pid: number }> {
+    return decodeServing(await this.#call(message.startStats, Buffer.alloc(0), "start of the stats reader"));
   }
 
   /** What is being done or waits, oldest first. */

@@ -12,6 +12,7 @@ export const message = {
   unwatch: 0x0206,
   startUnpack: 0x0207,
   kill: 0x0208,
+  startStats: 0x020a,
   exited: 0x4201,
 } as const;
 
@@ -146,7 +147,8 @@ export function encodeStartUnpack(dir: string, silenceMs: number): Buffer {
   return new PayloadWriter().str(dir).u32(silenceMs).done();
 }
 
-export function decodeUnpack(payload: Buffer): { readonly socketPath: string; readonly pid: number } {
+/** Where a child listens that START_UNPACK or START_STATS has started. */
+export function decodeServing(payload: Buffer): { readonly socketPath: string; readonly pid: number } {
   const r = new Reader(payload);
   return { socketPath: r.str(), pid: r.u32() };
 }

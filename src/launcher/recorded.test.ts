@@ -10,7 +10,7 @@ import {
   decodeProcess,
   decodeResults,
   decodeRunReply,
-  decodeUnpack,
+  decodeServing,
   encodeCancel,
   encodeHello,
   encodeKill,
@@ -91,7 +91,7 @@ const answers: Readonly<Record<number, (payload: Buffer) => unknown>> = {
   [message.startMonitor | REPLY]: decodeProcess,
   [message.watch | REPLY]: decodeNothing,
   [message.unwatch | REPLY]: decodeNothing,
-  [message.startUnpack | REPLY]: decodeUnpack,
+  [message.startUnpack | REPLY]: decodeServing,
   [message.kill | REPLY]: decodeNothing,
   [message.exited]: decodeExited,
 };
@@ -173,7 +173,7 @@ describe("what launchers told daemons of v1", () => {
     assert.ok(runs.some(({ stdout }) => stdout.includes('"ips"')));
     assert.equal(values(message.startMonitor | REPLY, decodeProcess).length, 3);
     assert.ok(values(message.exited, decodeExited).some(({ ending }) => ending?.siStatus === 7));
-    assert.equal(values(message.startUnpack | REPLY, decodeUnpack).length, 1);
+    assert.equal(values(message.startUnpack | REPLY, decodeServing).length, 1);
   });
 });
 

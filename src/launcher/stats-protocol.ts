@@ -1,0 +1,73 @@
+import { PayloadReader, PayloadWriter } from "../lib/wire.ts";
+
+/** Messages of the launcher's stats reader; native/README.md is their specification. */
+export const statsMessage = { add: 0x0401, remove: 0x0402, read: 0x0403 } as const;
+
+/** One file of a set. */
+export interface StatsFile {
+  /** Read when at least this level is asked for. */
+  readonly level: number;
+  /** Stays open between reads, as long as the limit of open files allows. */
+  readonly keep: boolean;
+  /** Index into `directories`. */
+  readonly directory: number;
+  readonly name: string;
+}
+
+/** What is read together: the files of one cgroup, and the interfaces of a network namespace. At most 24 files, 16 directories. */
+export interface StatsSet {
+  /** Path of the pinned network namespace whose /proc/net/dev is read after all files; "": none. */
+  readonly netns: string;
+  readonly directories: readonly string[];
+  readonly files: readonly StatsFile[];
+}
+
+/** What one set held. */
+export interface StatsReading {
+  /** CLOCK_REALTIME, before its first file was read. */
+  readonly timeNs: bigint;
+  /**
+   * In the order of the set's files of the level asked for and below, then of the network namespace. At most 8 KiB each;
+   * `undefined` where there is no such file, or it is larger.
+   */
+  readonly texts: readonly (string | undefined)[];
+}
+
+export function encodeStatsAdd(slot: number, { netns, directories, files }: StatsSet): Buffer {
+  return new PayloadWriter()
+    .u32(slot)
+    .str(netns)
+    .strings(directories)
+    .list(files, (w, { level, keep, directory, name }) =>
+      w
+        .u8(level)
+        .u8(keep ? 1 : 0)
+        .u8(directory)
+        .str(name),
+    )
+    .done();
+}
+
+export function encodeStatsRemove(slots: readonly number[]): Buffer {
+  return new PayloadWriter().list(slots, (w, slot) => w.u32(slot)).done();
+}
+
+export function encodeStatsRead(level: number, slots: readonly number[]): Buffer {
+  const payload = Buffer.allocUnsafe(5 + 4 * slots.length);
+  payload.writeUInt8(level, 0);
+  payload.writeUInt32LE(slots.length, 1);
+  for (const [index, slot] of slots.entries()) payload.writeUInt32LE(slot, 5 + 4 * index);
+  return payload;
+}
+
+/** Throws `WireError` where the payload is too short. */
+export function decodeStatsReadings(payload: Buffer): StatsReading[] {
+  return new PayloadReader(payload).list((r) => ({
+    timeNs: r.u64(),
+    texts: r.list((file) => {
+      const errno = file.u16();
+      const bytes = file.bytes();
+      return errno === 0 ? bytes.toString("latin1") : undefined;
+    }),
+  }));
+}
