@@ -15,7 +15,8 @@
 #include "operation.h"
 #include "sys.h"
 
-enum { NET, IPC, UTS, HOSTNAME };
+/* Of kinds 10 and 22; the first has no USER. */
+enum { NET, IPC, UTS, HOSTNAME, USER };
 
 /* Everything that is mounted there, one above the other. 0, also when nothing is; -1 with errno. */
 static int unmount_all(const char *path)
@@ -95,15 +96,15 @@ static int write_sysctl(struct performance *p, const struct step *step, const ch
 }
 
 /* Needs a file of its own: what is there already is somebody else's pin. */
-static int pin(struct performance *p, const char *kind, const char *path)
+static int pin(struct performance *p, pid_t of, const char *kind, const char *path)
 {
-	char source[32];
+	char source[64];
 	int fd = open(path, O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0444);
 
 	if (fd < 0)
 		return step_failed(p, "open", path);
 	(void)close(fd);
-	(void)snprintf(source, sizeof(source), "/proc/self/ns/%s", kind);
+	(void)snprintf(source, sizeof(source), "/proc/%d/ns/%s", (int)of, kind);
 	if (mount(source, path, NULL, MS_BIND, NULL) == 0)
 		return 0;
 	(void)step_failed(p, "mount", path);
@@ -111,12 +112,12 @@ static int pin(struct performance *p, const char *kind, const char *path)
 	return -1;
 }
 
-static int pin_all(struct performance *p, const struct step *step)
+static int pin_all(struct performance *p, const struct step *step, pid_t of)
 {
 	static const char *const kinds[] = { "net", "ipc", "uts" };
 
 	for (int i = NET; i <= UTS; i++) {
-		if (!step->text[i][0] || pin(p, kinds[i], step->text[i]) == 0)
+		if (!step->text[i][0] || pin(p, of, kinds[i], step->text[i]) == 0)
 			continue;
 		while (--i >= NET) {
 			if (step->text[i][0]) {
@@ -129,12 +130,29 @@ static int pin_all(struct performance *p, const struct step *step)
 	return 0;
 }
 
+/* As the root of a user namespace: what is made from then on belongs to it, and its root may write the sysctls. */
+static int enter_user(struct performance *p, const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int r;
+
+	if (fd < 0)
+		return step_failed(p, "open", path);
+	r = setns(fd, CLONE_NEWUSER) < 0 ? step_failed(p, "setns", path) : 0;
+	(void)close(fd);
+	if (r == 0 && (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0))
+		return step_failed(p, "setresuid", path);
+	return r;
+}
+
 static int make_namespaces(struct performance *p, const struct step *step)
 {
 	int flags = (step->text[NET][0] ? CLONE_NEWNET : 0) | (step->text[IPC][0] ? CLONE_NEWIPC : 0) |
 		    (step->text[UTS][0] ? CLONE_NEWUTS : 0);
 	const char *hostname = step->text[HOSTNAME];
 
+	if (step->text[USER] && enter_user(p, step->text[USER]) < 0)
+		return -1;
 	if (unshare(flags) < 0)
 		return step_failed(p, "unshare", "");
 	if (step->text[NET][0] && raise_loopback(p) < 0)
@@ -144,24 +162,74 @@ static int make_namespaces(struct performance *p, const struct step *step)
 	for (size_t i = 0; i + 1 < step->count; i += 2)
 		if (write_sysctl(p, step, step->list[i], step->list[i + 1]) < 0)
 			return -1;
-	return pin_all(p, step);
+	return 0;
 }
 
-/* In a process of its own: later steps stay in the namespaces that they are meant for. */
+static int make_user_namespace(struct performance *p, const struct step *step)
+{
+	return unshare(CLONE_NEWUSER) < 0 ? step_failed(p, "unshare", step->text[0]) : 0;
+}
+
+static int write_map(struct performance *p, pid_t of, const char *name, const char *map)
+{
+	char path[64];
+	int r;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/%s", (int)of, name);
+	r = sys_write_existing(path, map, strlen(map));
+	errno = -r;
+	return r < 0 ? step_failed(p, name, map) : 0;
+}
+
+static int pin_user(struct performance *p, const struct step *step, pid_t of)
+{
+	if (write_map(p, of, "uid_map", step->text[1]) < 0 || write_map(p, of, "gid_map", step->text[2]) < 0)
+		return -1;
+	return pin(p, of, "user", step->text[0]);
+}
+
+/*
+ * `make` runs in a process of its own, so that later steps stay in the namespaces that they are meant for, and `keep`
+ * out here while that process lives: from inside a user namespace nothing can be mounted outside.
+ */
+static int in_child(struct performance *p, const struct step *step,
+		    int (*make)(struct performance *, const struct step *),
+		    int (*keep)(struct performance *, const struct step *, pid_t))
+{
+	int ends[2];
+	int r = -1;
+	char made = 0;
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+		return step_failed(p, "socketpair", "");
+	pid = fork();
+	if (pid == 0) {
+		(void)close(ends[0]);
+		if (make(p, step) < 0 || write(ends[1], "", 1) != 1)
+			_exit(1);
+		(void)!read(ends[1], &made, 1); /* until the other end is closed */
+		_exit(0);
+	}
+	(void)close(ends[1]);
+	if (pid < 0)
+		(void)step_failed(p, "fork", "");
+	else if (read(ends[0], &made, 1) == 1)
+		r = keep(p, step, pid);
+	else if (!p->performed->code) /* it was killed */
+		(void)step_failed(p, "unshare", "");
+	(void)close(ends[0]);
+	if (pid > 0)
+		(void)waitpid(pid, NULL, 0);
+	return r;
+}
+
 int step_namespaces(struct performance *p, const struct step *step)
 {
-	int status;
-	pid_t pid = fork();
+	return in_child(p, step, make_namespaces, pin_all);
+}
 
-	if (pid == 0)
-		_exit(make_namespaces(p, step) < 0 ? 1 : 0);
-	if (pid < 0 || waitpid(pid, &status, 0) < 0)
-		return step_failed(p, "fork", "");
-	if (status == 0)
-		return 0;
-	if (!p->performed->code) {
-		errno = EIO;
-		return step_failed(p, "unshare", "");
-	}
-	return -1;
+int step_user_namespace(struct performance *p, const struct step *step)
+{
+	return in_child(p, step, make_user_namespace, pin_user);
 }

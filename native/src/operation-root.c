@@ -75,6 +75,8 @@ int step_read_in_root(struct performance *p, const struct step *step)
 /* A walk below a root: `done` is resolved and exists, `rest` is still to go. Both without a leading slash. */
 struct walk {
 	int root;
+	uid_t uid; /* of what is made */
+	gid_t gid;
 	int links;
 	char done[PATH_ROOM];
 	char rest[PATH_ROOM];
@@ -138,7 +140,11 @@ static int make(const struct walk *walk, const char *name, uint32_t mode)
 
 	if (dir < 0)
 		return -1;
-	r = mkdirat(dir, name, mode) < 0 && errno != EEXIST ? -1 : 0;
+	r = mkdirat(dir, name, mode);
+	if (r == 0 && (walk->uid != 0 || walk->gid != 0))
+		r = fchownat(dir, name, walk->uid, walk->gid, AT_SYMLINK_NOFOLLOW);
+	else if (r < 0 && errno == EEXIST)
+		r = 0;
 	(void)close(dir);
 	return r;
 }
@@ -173,7 +179,9 @@ static int advance(struct walk *walk, const char *name, uint32_t mode)
 
 int step_mkdir_in_root(struct performance *p, const struct step *step)
 {
-	struct walk walk = { .root = open(step->text[0], O_PATH | O_DIRECTORY | O_CLOEXEC) };
+	struct walk walk = { .root = open(step->text[0], O_PATH | O_DIRECTORY | O_CLOEXEC),
+			     .uid = step->uid,
+			     .gid = step->gid };
 	char name[256];
 
 	if (walk.root < 0)

@@ -121,6 +121,12 @@ static int step_mount(struct performance *p, const struct step *step)
 	return r;
 }
 
+/* Of the name itself, never of what a link leads to. */
+static int step_chown(struct performance *p, const struct step *step)
+{
+	return lchown(step->text[0], step->uid, step->gid) < 0 ? step_failed(p, "chown", step->text[0]) : 0;
+}
+
 static int step_stat(struct performance *p, const struct step *step)
 {
 	static const char letters[16] = "?pc?d?b?f?l?s???"; /* by S_IFMT >> 12 */
@@ -167,7 +173,7 @@ static int step_statfs(struct performance *p, const struct step *step)
 	return 0;
 }
 
-/* Fields: s path (not empty), o text or nothing, n u32, q u64, c u8, b bytes, l list<str>. */
+/* Fields: s path (not empty), o text or nothing, n u32, q u64, c u8, w owner (u32 uid, u32 gid), b bytes, l list<str>. */
 static const struct {
 	const char *fields;
 	int (*perform)(struct performance *p, const struct step *step);
@@ -195,6 +201,12 @@ static const struct {
 	[OP_BIND_IN_ROOT] = { "sss", step_bind_in_root },
 	[OP_COPY_IN_ROOT] = { "sss", step_copy_in_root },
 	[OP_SET_OOM_SCORE_ADJ] = { "sb", step_set_oom_score_adj },
+	[OP_USER_NAMESPACE] = { "sss", step_user_namespace },
+	[OP_NAMESPACES_OF] = { "oooosl", step_namespaces },
+	[OP_MOUNT_OVERLAY] = { "ssool", step_mount_overlay },
+	[OP_CHOWN] = { "sw", step_chown },
+	[OP_MKDIR_IN_ROOT_AS] = { "ssnw", step_mkdir_in_root },
+	[OP_TRY_IDMAP] = { "ss", step_try_idmap },
 };
 
 /* Mount data may be longer than a path (overlay: up to a page), never than 8 KiB. */
@@ -243,6 +255,10 @@ static enum error_code decode(struct reader *reader, struct step *step)
 			break;
 		case 'c':
 			step->parents = wire_u8(reader);
+			break;
+		case 'w':
+			step->uid = wire_u32(reader);
+			step->gid = wire_u32(reader);
 			break;
 		case 'b':
 			step->data = wire_bytes(reader);

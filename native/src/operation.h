@@ -13,6 +13,8 @@ struct step {
 	uint32_t number;
 	uint64_t flags;
 	uint8_t parents;
+	uid_t uid;
+	gid_t gid;
 	struct span data;
 	char **list;
 	size_t count;
@@ -31,6 +33,9 @@ int step_failed(struct performance *p, const char *call, const char *path);
 int step_rmtree(struct performance *p, const struct step *step);
 int step_disk_usage(struct performance *p, const struct step *step);
 int step_namespaces(struct performance *p, const struct step *step);
+int step_user_namespace(struct performance *p, const struct step *step);
+int step_mount_overlay(struct performance *p, const struct step *step);
+int step_try_idmap(struct performance *p, const struct step *step);
 int step_unpin(struct performance *p, const struct step *step);
 int step_unmount(struct performance *p, const struct step *step);
 int step_read_in_root(struct performance *p, const struct step *step);

@@ -99,6 +99,19 @@ const volumeOperations: readonly Operation[] = [
 
 const scoreOperations: readonly Operation[] = [{ op: "setOomScoreAdj", path: "/cg/1", value: -500 }];
 
+/** For pods with ids of their own. */
+const ofUsers: readonly Operation[] = [
+  { op: "userNamespace", path: "/ns/user", uidMap: "0 100000 65536", gidMap: "0 200000 65536" },
+  {
+    ...{ op: "namespaces", net: "/ns/net", ipc: "/ns/ipc", uts: "/ns/uts", hostname: "host", user: "/ns/user" },
+    sysctls: [["net/ipv4/ip_forward", "1"]],
+  },
+  { op: "mountOverlay", user: "/ns/user", target: "/m", lower: ["b", "a"], data: "upperdir=/u", chdir: "/layers" },
+  { op: "chown", path: "/c", uid: 100_000, gid: 4_294_967_294 },
+  { op: "mkdirInRoot", root: "/root", path: "work", mode: 0o755, owner: { uid: 100_000, gid: 200_000 } },
+  { op: "tryIdmap", user: "/ns/user", path: "/volume" },
+];
+
 const MAX = 2n ** 64n - 1n;
 
 const requests: Readonly<Record<string, readonly [number, Buffer]>> = {
@@ -115,6 +128,7 @@ const requests: Readonly<Record<string, readonly [number, Buffer]>> = {
   perform: [message.perform, encodePerform(operations, head)],
   "perform.volumes": [message.perform, encodePerform(volumeOperations, head)],
   "perform.score": [message.perform, encodePerform(scoreOperations, head)],
+  "perform.users": [message.perform, encodePerform(ofUsers, head)],
   cancel: [message.cancel, encodeCancel(1009n)],
   startMonitor: [message.startMonitor, encodeStartMonitor("sb1", "/run/n/m/sb1.sock", "/run/n/s/sb1")],
   watch: [message.watch, encodeWatch("c/ctr1", { pid: 99, startTime: MAX })],

@@ -27,10 +27,27 @@ export type Operation =
       readonly data: string;
       readonly chdir?: string;
     }
+  /**
+   * Mounts an overlay on `target` whose `lower` directories (top first, relative to `chdir`) are id-mapped: an id of theirs
+   * appears as what the user namespace pinned at `user` maps it to. `data` are the further options. All or nothing.
+   */
+  | {
+      readonly op: "mountOverlay";
+      readonly user: string;
+      readonly target: string;
+      readonly lower: readonly string[];
+      readonly data: string;
+      readonly chdir: string;
+    }
+  /** Fails at `mount_setattr` when what is at `path` cannot be id-mapped by the user namespace pinned at `user`; mounts nothing. */
+  | { readonly op: "tryIdmap"; readonly user: string; readonly path: string }
+  /** lchown(2). */
+  | { readonly op: "chown"; readonly path: string; readonly uid: number; readonly gid: number }
   /** umount2(2) with MNT_DETACH|UMOUNT_NOFOLLOW until nothing is mounted there. Not mounted or absent: nothing to do. */
   | { readonly op: "unmount"; readonly target: string }
   /**
-   * Makes new namespaces of the kinds given and pins each by a bind mount on its path (files are made).
+   * Makes new namespaces of the kinds given and pins each by a bind mount on its path (files are made). They belong to
+   * the user namespace pinned at `user`, or to the host's.
    * In a new network namespace `lo` is up; in a new UTS namespace the host name is set. `sysctls` (pairs of a path
    * below /proc/sys and a value) are written inside them. All or nothing: pins of a failed call are gone.
    */
@@ -41,7 +58,10 @@ export type Operation =
       readonly uts?: string;
       readonly hostname?: string;
       readonly sysctls?: readonly (readonly [string, string])[];
+      readonly user?: string;
     }
+  /** Makes a user namespace with these maps (as in /proc/PID/uid_map, "0 100000 65536") and pins it on `path`. */
+  | { readonly op: "userNamespace"; readonly path: string; readonly uidMap: string; readonly gidMap: string }
   /** Unmounts and unlinks a pinned namespace. Absent: nothing to do. */
   | { readonly op: "unpin"; readonly path: string }
   /** Result: "type mode uid gid rdev size" in decimal, type one of f d l c b p s; follows links. ENOENT fails. */
@@ -50,8 +70,6 @@ export type Operation =
   | { readonly op: "realpath"; readonly path: string }
   /** Result: the bytes of a file below `root`, resolved with openat2(RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS). EFBIG beyond `max` (≤ 131072). */
   | { readonly op: "readInRoot"; readonly root: string; readonly path: string; readonly max: number }
-  /** Makes a directory and its parents (0755) below `root`, resolved as above at every step. Result: the resolved path relative to root. */
-  | { readonly op: "mkdirInRoot"; readonly root: string; readonly path: string; readonly mode: number }
   /** Bind-mounts the directory `path` below `root`, resolved as above, on `target`. ENOENT, ENOTDIR fail; mounts in it are not taken along. */
   | { readonly op: "bindInRoot"; readonly root: string; readonly path: string; readonly target: string }
   /**
@@ -60,6 +78,17 @@ export type Operation =
    * not crossed (EXDEV); at most 256 levels (ELOOP). Absent path: nothing to do.
    */
   | { readonly op: "copyInRoot"; readonly root: string; readonly path: string; readonly target: string }
+  /**
+   * Makes a directory and its parents (0755) below `root`, resolved as above at every step; what is made belongs to `owner`,
+   * or to root. Result: the resolved path relative to root.
+   */
+  | {
+      readonly op: "mkdirInRoot";
+      readonly root: string;
+      readonly path: string;
+      readonly mode: number;
+      readonly owner?: { readonly uid: number; readonly gid: number };
+    }
   /** syncfs(2) of the file system that holds `path`. */
   | { readonly op: "syncfs"; readonly path: string }
   /** Kills every process in the cgroup directories given (all hierarchies of one cgroup) and waits until they are empty. */

@@ -172,9 +172,16 @@ function head(options: OperationOptions): PayloadWriter {
 type Put = (writer: PayloadWriter, operation: Operation) => void;
 
 function putOperation(w: PayloadWriter, o: Operation): void {
-  const [kind, put] = kinds[o.op];
+  const [kind, put] = kindOf(o);
   w.u16(kind);
   put(w, o);
+}
+
+/** Two kinds came later, with more fields: a message of the protocol never changes. */
+function kindOf(o: Operation): readonly [number, Put] {
+  if (o.op === "namespaces" && o.user !== undefined) return namespacesOf;
+  if (o.op === "mkdirInRoot" && o.owner !== undefined) return mkdirInRootAs;
+  return kinds[o.op];
 }
 
 /** A table entry that is only ever given its own kind of operation. */
@@ -231,4 +238,29 @@ const kinds: Readonly<Record<Operation["op"], readonly [number, Put]>> = {
   bindInRoot: kind(21, "bindInRoot", (w, o) => w.str(o.root).str(o.path).str(o.target)),
   copyInRoot: kind(22, "copyInRoot", (w, o) => w.str(o.root).str(o.path).str(o.target)),
   setOomScoreAdj: kind(23, "setOomScoreAdj", (w, o) => w.str(o.path).bytes(Buffer.from(String(o.value)))),
+  userNamespace: kind(24, "userNamespace", (w, o) => w.str(o.path).str(o.uidMap).str(o.gidMap)),
+  mountOverlay: kind(26, "mountOverlay", (w, o) =>
+    w.str(o.user).str(o.target).str(o.chdir).str(o.data).strings(o.lower),
+  ),
+  chown: kind(27, "chown", (w, o) => w.str(o.path).u32(o.uid).u32(o.gid)),
+  tryIdmap: kind(29, "tryIdmap", (w, o) => w.str(o.user).str(o.path)),
 };
+
+const namespacesOf = kind(25, "namespaces", (w, o) =>
+  w
+    .str(o.net ?? "")
+    .str(o.ipc ?? "")
+    .str(o.uts ?? "")
+    .str(o.hostname ?? "")
+    .str(o.user ?? "")
+    .strings((o.sysctls ?? []).flat()),
+);
+
+const mkdirInRootAs = kind(28, "mkdirInRoot", (w, o) =>
+  w
+    .str(o.root)
+    .str(o.path)
+    .u32(o.mode)
+    .u32(o.owner?.uid ?? 0)
+    .u32(o.owner?.gid ?? 0),
+);
