@@ -60,7 +60,15 @@ interface ContainerStatus {
   readonly reason: string;
   readonly message: string;
   readonly finishedAt: string;
-  readonly mounts: readonly { readonly containerPath: string; readonly hostPath: string }[];
+  readonly mounts: readonly MountStatus[];
+}
+
+interface MountStatus {
+  readonly containerPath: string;
+  readonly hostPath: string;
+  readonly image: { readonly image: string; readonly imageRef: string } | null;
+  readonly imageSubPath: string;
+  readonly mountOptions: readonly string[];
 }
 
 type ContainerState = "CONTAINER_CREATED" | "CONTAINER_RUNNING" | "CONTAINER_EXITED" | "CONTAINER_UNKNOWN";

@@ -5,10 +5,11 @@ import { pushLayout } from "../images/push.ts";
 import { Registry } from "../images/registry.ts";
 import { CriClient } from "./cri-client.ts";
 import { busybox } from "./cri-configs.ts";
+import { type CustomImage, pushCustomImages } from "./custom-image.ts";
 import { assertNoStateRows, assertNothingLeaked, type Snapshot, snapshot } from "./leaks.ts";
 import { Server, type ServerOptions } from "./server.ts";
 
-/** A server with the busybox image, a client of it and the memory of how the machine looked when it was idle. Disposing it ends all. */
+/** A server with the busybox image and those asked for, a client of it and the memory of how the machine looked when it was idle. Disposing it ends all. */
 export class TestNode implements AsyncDisposable {
   readonly server: Server;
   readonly cri: CriClient;
@@ -23,13 +24,17 @@ export class TestNode implements AsyncDisposable {
   }
 
   /** Only inside `harness/isolate`. The image is there when this resolves; the registry that it came from is gone. */
-  static async start(options: ServerOptions = {}): Promise<TestNode> {
+  static async start(options: ServerOptions & { readonly images?: readonly CustomImage[] } = {}): Promise<TestNode> {
+    const { images = [], ...serverOptions } = options;
     await using owned = new AsyncDisposableStack();
     const registry = owned.use(await Registry.start());
     await pushLayout(await builtLayout(), registry.address, [busybox]);
-    const server = owned.use(await Server.start({ mirror: registry.address, ...options }));
+    if (images.length > 0) await pushCustomImages(images, registry.address);
+    const server = owned.use(await Server.start({ mirror: registry.address, ...serverOptions }));
     const cri = owned.use(CriClient.connect(server.paths.socket));
-    await cri.call("PullImage", { image: { image: busybox } });
+    for (const image of [busybox, ...images.map(({ reference }) => reference)]) {
+      await cri.call("PullImage", { image: { image } });
+    }
     await registry[Symbol.asyncDispose]();
     return new TestNode(server, cri, await snapshot(server.paths), owned.move());
   }

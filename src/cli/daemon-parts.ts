@@ -1,5 +1,6 @@
 import type { Config } from "../config/schema.ts";
-import type { BuildPorts, ContainerImages } from "../container/build-container.ts";
+import type { BuildPorts } from "../container/build-container.ts";
+import type { ContainerImages } from "../container/held-images.ts";
 import type { LauncherSupervisor } from "../launcher/launcher-supervisor.ts";
 import type { Log } from "../lib/log.ts";
 import type { Handlers } from "../sandbox/handlers.ts";

@@ -3,6 +3,7 @@ import type { DebtAttachment } from "../cni/attachment.ts";
 import { ConfigWatch, type ConfigWatchOptions } from "../cni/config-watch.ts";
 import { DebtPayer } from "../cni/debts.ts";
 import { admitNetwork } from "../cni/network-upkeep.ts";
+import { imagesOf } from "../container/container.ts";
 import { ContainerService, type ContainerServicePorts } from "../container/container-service.ts";
 import { ContainerStore } from "../container/container-store.ts";
 import { monitorLost } from "../container/lost-monitor.ts";
@@ -61,7 +62,9 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     network: attachments,
     ...recoverPorts(parts),
   });
-  for (const { id, imageId } of stores.containers.list()) parts.images.retain(id, imageId);
+  for (const container of stores.containers.list()) {
+    for (const imageId of imagesOf(container)) parts.images.retain(container.id, imageId);
+  }
   debts.wake();
   const kept = owned.move();
   return {

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import type { Config } from "../config/schema.ts";
-import type { BuildPorts, ContainerImages } from "../container/build-container.ts";
+import type { BuildPorts } from "../container/build-container.ts";
+import type { ContainerImages } from "../container/held-images.ts";
 import { ImageService } from "../image/image-service.ts";
 import { LayerWorkers } from "../image/layer/layer-workers.ts";
 import { LayerStore } from "../image/layer-store.ts";

@@ -6,8 +6,7 @@ import { orAborted } from "../lib/or-aborted.ts";
 import type { ContainerConfig } from "../oci/config.ts";
 import { pickOciVersion } from "../oci/handler.ts";
 import { buildSpec } from "../oci/spec/build.ts";
-import type { HostFacts, ImageConfig, ImageVolume, NamespaceChoices, SpecPolicy } from "../oci/spec/input.ts";
-import { imageVolumes } from "../oci/spec/mounts.ts";
+import type { HostFacts, ImageVolume, NamespaceChoices, SpecPolicy } from "../oci/spec/input.ts";
 import type { OciSpec } from "../oci/spec/types.ts";
 import type { ResolvedUser } from "../oci/user.ts";
 import type { Handlers } from "../sandbox/handlers.ts";
@@ -18,24 +17,9 @@ import { createProcess } from "../sandbox/runtime-calls.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import { sandboxHostname } from "../sandbox/sandbox-files.ts";
 import type { Container } from "./container.ts";
+import type { HeldImages } from "./held-images.ts";
 import { ensureWorkingDir, lookAround, type Surroundings } from "./surroundings.ts";
-
-/** An image that cannot go away while this is held. */
-export interface HeldImage extends Disposable {
-  readonly id: string;
-  readonly repoDigests: readonly string[];
-  readonly config: ImageConfig;
-  /** Bottom first. */
-  readonly layerDirs: readonly string[];
-}
-
-export interface ContainerImages {
-  /** Throws `notFound` when the image is not here. */
-  acquire(reference: string): HeldImage;
-  /** The container uses the image from now on, until `release`. */
-  retain(containerId: string, imageId: string): void;
-  release(containerId: string): void;
-}
+import { fillImageVolumes, mountImages } from "./volumes.ts";
 
 export interface BuildPorts {
   readonly operations: Operations;
@@ -44,6 +28,7 @@ export interface BuildPorts {
   readonly paths: Paths;
   readonly snapshots: {
     prepare(containerId: string, layerDirs: readonly string[], rootfs: string): readonly Operation[];
+    view(layerDirs: readonly string[], target: string): readonly Operation[];
     remove(containerId: string): readonly Operation[];
   };
   readonly host: HostFacts;
@@ -61,7 +46,7 @@ export interface BuildPorts {
 export interface Build {
   readonly sandbox: Sandbox;
   readonly container: Container;
-  readonly image: HeldImage;
+  readonly images: HeldImages;
 }
 
 const MOUNT_MS = 20_000;
@@ -74,12 +59,17 @@ export async function buildContainer(
 ): Promise<{ readonly user: ResolvedUser; readonly process: Process }> {
   const { container, sandbox } = build;
   control.stage.enter("mounting the root file system");
-  const volumes = await mountRootfs(ports, build);
+  await mountRootfs(ports, build);
+  await mountImages(ports, container, build.images.mounted);
+  control.signal.throwIfAborted();
+
+  control.stage.enter("filling the image's volumes");
+  const volumes = await fillImageVolumes(ports, container, build.images.root);
   control.signal.throwIfAborted();
 
   control.stage.enter("looking at volumes and devices");
   // A volume that hangs holds up the looking, which ends by its own deadline, and nobody else.
-  const found = await orAborted(lookAround(ports, container, build.image.config.user), control.signal);
+  const found = await orAborted(lookAround(ports, container, build.images.root.config.user), control.signal);
   control.signal.throwIfAborted();
 
   const spec = makeSpec(ports, build, volumes, found);
@@ -102,30 +92,21 @@ export async function buildContainer(
   return { user: found.user, process };
 }
 
-/** The root file system, and a directory of ours for each volume that only the image declares. */
-async function mountRootfs(ports: BuildPorts, { container, image }: Build): Promise<readonly ImageVolume[]> {
+async function mountRootfs(ports: BuildPorts, { container: { id }, images }: Build): Promise<void> {
   const { operations, paths, snapshots } = ports;
-  const { id, config } = container;
-  const requested = config.mounts.map(({ containerPath }) => containerPath);
-  const volumes = imageVolumes(image.config.volumes, requested).map((containerPath, index) => ({
-    containerPath,
-    hostPath: join(paths.writable(id), "volumes", String(index)),
-  }));
   await operations.perform(
     [
       { op: "mkdir", path: paths.bundle(id), mode: 0o700, parents: true },
       { op: "mkdir", path: paths.rootfs(id), mode: 0o755 },
-      ...snapshots.prepare(id, image.layerDirs, paths.rootfs(id)),
-      ...volumes.map(({ hostPath }): Operation => ({ op: "mkdir", path: hostPath, mode: 0o755, parents: true })),
+      ...snapshots.prepare(id, images.root.layerDirs, paths.rootfs(id)),
     ],
     { owner: id, what: "mounting the root file system", deadlineMs: MOUNT_MS },
   );
-  return volumes;
 }
 
 function makeSpec(ports: BuildPorts, build: Build, volumes: readonly ImageVolume[], found: Surroundings): OciSpec {
   const { handlers, paths } = ports;
-  const { sandbox, container, image } = build;
+  const { sandbox, container, images } = build;
   const { id, config } = container;
   const { localhostProfile, ...rest } = found;
   const { spec, notices } = buildSpec({
@@ -134,7 +115,7 @@ function makeSpec(ports: BuildPorts, build: Build, volumes: readonly ImageVolume
     sandboxId: sandbox.id,
     config,
     sandbox: sandbox.config,
-    image: image.config,
+    image: images.root.config,
     rootfs: paths.rootfs(id),
     hostname: sandboxHostname(sandbox.config) ?? ports.hostname,
     namespaces: ports.namespaces(sandbox, config),

@@ -5,9 +5,10 @@ import type { MonitoredContainer } from "../monitor/protocol.ts";
 import type { ContainerConfig } from "../oci/config.ts";
 import { requireReady, type Sandbox } from "../sandbox/sandbox.ts";
 import type { Store } from "../state/store.ts";
-import { type BuildPorts, buildContainer, type ContainerImages } from "./build-container.ts";
-import type { Container } from "./container.ts";
+import { type BuildPorts, buildContainer } from "./build-container.ts";
+import { type Container, imagesOf } from "./container.ts";
 import { type ContainerStore, containerName } from "./container-store.ts";
+import { type ContainerImages, holdImages } from "./held-images.ts";
 import { planContainer } from "./plan-container.ts";
 import { isSameContainer } from "./same-config.ts";
 
@@ -91,14 +92,14 @@ export class ContainerCreations {
     if (existing !== undefined) return existing;
     // Who waited for an older flight to end may find that the sandbox is being stopped.
     requireReady(this.#ports.sandboxes.byId(sandbox.id));
-    using image = images.acquire(asked.config.image.image);
-    const container = planContainer({ id: newId(), sandbox, config: asked.config, image, createdAt: now() });
+    using held = holdImages(images, asked.config);
+    const container = planContainer({ id: newId(), sandbox, config: asked.config, images: held, createdAt: now() });
     control.stage.enter("storing what is about to be made");
     store.commit([...containers.inserted(container)]);
-    images.retain(container.id, container.imageId);
+    for (const imageId of imagesOf(container)) images.retain(container.id, imageId);
     try {
       await store.durable();
-      const { user, process } = await buildContainer(this.#ports, { sandbox, container, image }, control);
+      const { user, process } = await buildContainer(this.#ports, { sandbox, container, images: held }, control);
       control.stage.enter("storing the container");
       control.signal.throwIfAborted();
       requireReady(this.#ports.sandboxes.byId(sandbox.id));

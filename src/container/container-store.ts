@@ -10,6 +10,7 @@ interface ContainerFixed {
   readonly createdAt: Temporal.Instant;
   readonly imageId: string;
   readonly imageRef: string;
+  readonly imageMounts?: NonNullable<Container["imageMounts"]>;
   readonly logPath: string;
   readonly stopSignal: string;
 }

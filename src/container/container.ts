@@ -47,12 +47,24 @@ export interface Container {
   readonly imageId: string;
   /** The reference to show as image_ref. */
   readonly imageRef: string;
+  /** Ids of the images that are mounted as volumes, by the place of their mount in `config.mounts`. Absent: none. */
+  readonly imageMounts?: readonly { readonly index: number; readonly imageId: string }[];
   /** Absolute; empty when the container has no log. */
   readonly logPath: string;
   readonly user: ContainerUser;
   /** The signal that StopContainer sends first, like "SIGTERM". */
   readonly stopSignal: string;
   readonly state: ContainerState;
+}
+
+/** Every image that must not go away while the container exists. */
+export function imagesOf({ imageId, imageMounts = [] }: Container): readonly string[] {
+  return [imageId, ...imageMounts.map((mount) => mount.imageId)];
+}
+
+/** The id of the image that `config.mounts[index]` mounts, if it does. */
+export function imageOfMount({ imageMounts = [] }: Container, index: number): string | undefined {
+  return imageMounts.find((mount) => mount.index === index)?.imageId;
 }
 
 type Phase = ContainerState["phase"];

@@ -2,21 +2,23 @@ import { join } from "node:path";
 import type { ContainerConfig } from "../oci/config.ts";
 import { canonicalSignal } from "../oci/signal.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
-import type { HeldImage } from "./build-container.ts";
 import type { Container, ContainerUser } from "./container.ts";
+import type { HeldImages } from "./held-images.ts";
 
 export interface Plan {
   readonly id: string;
   readonly sandbox: Sandbox;
   readonly config: ContainerConfig;
-  readonly image: HeldImage;
+  readonly images: HeldImages;
   readonly createdAt: Temporal.Instant;
 }
 
-const root: ContainerUser = { uid: 0, gid: 0, supplementalGroups: [0] };
+/** Until the image's own files were read. */
+const nobodyYet: ContainerUser = { uid: 0, gid: 0, supplementalGroups: [0] };
 
 /** All that is known of a container before anything of it exists. */
-export function planContainer({ id, sandbox, config, image, createdAt }: Plan): Container {
+export function planContainer({ id, sandbox, config, images, createdAt }: Plan): Container {
+  const { root: image, mounted } = images;
   const stopSignal = config.stopSignal === "" ? image.config.stopSignal : config.stopSignal;
   const { logDirectory } = sandbox.config;
   return {
@@ -26,8 +28,11 @@ export function planContainer({ id, sandbox, config, image, createdAt }: Plan): 
     createdAt,
     imageId: image.id,
     imageRef: image.repoDigests[0] ?? image.id,
+    ...(mounted.length === 0
+      ? {}
+      : { imageMounts: mounted.map((one) => ({ index: one.index, imageId: one.image.id })) }),
     logPath: logDirectory === "" || config.logPath === "" ? "" : join(logDirectory, config.logPath),
-    user: root,
+    user: nobodyYet,
     stopSignal: stopSignal === "" ? "SIGTERM" : canonicalSignal(stopSignal),
     state: { phase: "creating" },
   };

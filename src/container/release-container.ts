@@ -5,6 +5,7 @@ import type { Paths } from "../sandbox/paths.ts";
 import { deleteProcess } from "../sandbox/runtime-calls.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import type { Container } from "./container.ts";
+import { unmountImages } from "./volumes.ts";
 
 export interface ReleasePorts {
   readonly operations: Operations;
@@ -21,7 +22,8 @@ export interface ReleasePorts {
  * Frees all that a container holds, whatever of it was ever made: every part follows from its id, and freeing what is
  * absent succeeds. What fails is tried again by the next call.
  */
-export async function releaseContainer(ports: ReleasePorts, { id, sandboxId }: Container): Promise<void> {
+export async function releaseContainer(ports: ReleasePorts, container: Container): Promise<void> {
+  const { id, sandboxId } = container;
   const { operations, handlers, monitors, paths, images, snapshots, cgroupDirs } = ports;
   const sandbox = ports.sandboxes.byId(sandboxId);
   const entry = handlers.find(sandbox.runtimeHandler);
@@ -32,6 +34,7 @@ export async function releaseContainer(ports: ReleasePorts, { id, sandboxId }: C
       { op: "killCgroup", paths: cgroup },
       { op: "removeCgroup", paths: cgroup },
       { op: "unmount", target: paths.rootfs(id) },
+      ...unmountImages(paths, container),
       { op: "rmtree", path: paths.bundle(id) },
       ...snapshots.remove(id),
     ],

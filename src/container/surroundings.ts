@@ -1,4 +1,4 @@
-import { dirname } from "node:path";
+import { dirname, posix } from "node:path";
 import type { Operation, Operations } from "../launcher/operations.ts";
 import { hasCode, invalidArgument, messageOf } from "../lib/errors.ts";
 import type { ContainerConfig, MountRequest } from "../oci/config.ts";
@@ -36,7 +36,7 @@ export async function lookAround(ports: LookPorts, container: Container, imageUs
   const { id, config } = container;
   const [user, mounts, devices, allDevices, localhostProfile] = await Promise.all([
     findUser(ports, container, imageUser),
-    Promise.all(config.mounts.map((mount, index) => resolveMount(operations, id, mount, index))),
+    Promise.all(config.mounts.map((mount, index) => resolveMount(ports, id, mount, index))),
     resolveDevices(operations, id, config.devices),
     config.security.privileged ? hostDevices(operations, id) : [],
     readProfile(operations, id, config),
@@ -71,24 +71,32 @@ async function readInRootfs({ operations, paths }: LookPorts, id: string, path: 
 
 /** Each on its own, so that the error of a dead volume names it. */
 async function resolveMount(
-  operations: Operations,
+  { operations, paths }: LookPorts,
   owner: string,
   request: MountRequest,
   index: number,
 ): Promise<ResolvedMount> {
-  const what = `looking at config.mounts[${index}].host_path ${JSON.stringify(request.hostPath)}`;
+  const { hostPath, image } = request;
+  if (image !== undefined) return { request, source: paths.imageVolume(owner, index) };
+  const field = `config.mounts[${index}].host_path`;
+  const options = { owner, what: `looking at ${field} ${JSON.stringify(hostPath)}`, deadlineMs: LOOK_MS };
+  // CRI: "If the hostpath is a symbolic link, runtimes should follow the symlink and mount the real destination".
+  const look: Operation = { op: "realpath", path: hostPath };
+  const make: Operation = { op: "mkdir", path: hostPath, mode: 0o755, parents: true };
   try {
-    // CRI: "If the hostpath is a symbolic link, runtimes should follow the symlink and mount the real destination".
-    const [source] = await operations.perform([{ op: "realpath", path: request.hostPath }], {
-      owner,
-      what,
-      deadlineMs: LOOK_MS,
+    const [source] = await operations.perform([look], options).catch((error: unknown) => {
+      if (!hasCode(error, "ENOENT") || isKernelPath(hostPath)) throw error;
+      return operations.perform([make, look], options).then(([, made = Buffer.alloc(0)]) => [made]);
     });
-    return { request, source: source?.toString() ?? request.hostPath };
+    return { request, source: source?.toString() ?? hostPath };
   } catch (error) {
-    // CRI: "If the host path doesn't exist, then runtimes should report error".
-    throw refused(`config.mounts[${index}].host_path`, request.hostPath, error);
+    throw refused(field, hostPath, error);
   }
+}
+
+/** Where what is missing is a device or a feature of this node's kernel, and no directory that can be made up for. */
+function isKernelPath(path: string): boolean {
+  return /^\/(dev|proc|sys)(\/|$)/.test(posix.normalize(path));
 }
 
 /** An invalid argument that names its field, when the path is at fault; else the error as it is. */

@@ -74,7 +74,7 @@ export class ImageService {
   /** Of every row: its holds on its layers. */
   readonly #holds = new Map<string, DisposableStack>();
   /** Image ids by container. */
-  readonly #retained = new Map<string, string>();
+  readonly #retained = new Map<string, ReadonlySet<string>>();
   readonly #leases = new Map<string, number>();
   #searchRegistries: readonly string[] | undefined;
 
@@ -204,17 +204,17 @@ export class ImageService {
     };
   }
 
-  /** The container uses the image from now on, until `release`. Throws `failedPrecondition` when the image is gone. */
+  /** The container uses the image too from now on, until `release`. Throws `failedPrecondition` when the image is gone. */
   retain(containerId: string, imageId: string): void {
     if (this.#table.get(imageId) === undefined) throw failedPrecondition(`image ${imageId} of ${containerId} is gone`);
-    this.#retained.set(containerId, imageId);
+    this.#retained.set(containerId, new Set(this.#retained.get(containerId)).add(imageId));
   }
 
   /** Unknown container: nothing to do. */
   release(containerId: string): void {
-    const imageId = this.#retained.get(containerId);
+    const imageIds = this.#retained.get(containerId) ?? [];
     this.#retained.delete(containerId);
-    if (imageId !== undefined) this.#collect(imageId);
+    for (const imageId of imageIds) this.#collect(imageId);
   }
 
   /** From memory. What containers write is not counted yet. */
@@ -281,7 +281,7 @@ export class ImageService {
   /** Forgets a removed image that nobody uses any more, and gives its layers up. */
   #collect(id: string): void {
     const row = this.#table.get(id);
-    const isUsed = this.#leases.has(id) || this.#retained.values().some((imageId) => imageId === id);
+    const isUsed = this.#leases.has(id) || this.#retained.values().some((imageIds) => imageIds.has(id));
     if (row === undefined || !row.state.removed || isUsed) return;
     this.#ports.store.observe([this.#table.delete(id)]);
     this.#holds.get(id)?.dispose();

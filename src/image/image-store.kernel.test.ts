@@ -103,6 +103,18 @@ describe("images", () => {
     assert.throws(() => test.images.retain("late", id), /is gone/);
   });
 
+  it("that a container mounts besides its own stay as long", async () => {
+    await using test = await imported();
+    const id = first.config.digest;
+    const other = test.images.list().find((image) => image.id !== id)?.id ?? "";
+    for (const image of [other, id]) test.images.retain("container", image);
+    for (const image of [other, id]) await test.images.remove(image);
+    assert.equal(directories(test).length, 3);
+    test.images.release("container");
+    await test.layers[Symbol.asyncDispose]();
+    assert.equal(directories(test).length, 0);
+  });
+
   it("that were removed in use and whose container is gone at a restart are gone too", async () => {
     await using test = await imported();
     test.images.retain("container", first.config.digest);

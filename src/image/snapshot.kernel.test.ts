@@ -60,6 +60,21 @@ describe("an overlay snapshot", () => {
     assert.throws(() => state.snapshotter.prepare(id, many, state.rootfs), /too many layers/);
   });
 
+  it("is viewed by nobody who can write to it, with any number of layers", () => {
+    for (const [count, listed] of [
+      [0, ""],
+      [1, "all f0 "],
+      [2, "all f0 f1 "],
+    ] as const) {
+      using state = stateRoot(count);
+      const output = run(
+        state.snapshotter.view(state.layerDirs, state.rootfs),
+        `cd ${state.rootfs}; echo $(ls) ''; ${count === 0 ? "" : "! touch x 2>/dev/null; ! mount -o remount,rw . 2>/dev/null"}`,
+      );
+      assert.equal(output.trim(), listed.trim());
+    }
+  });
+
   it("is removed with everything below its id", () => {
     using state = stateRoot(0);
     const [removal, ...others] = state.snapshotter.remove(id);

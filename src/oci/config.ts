@@ -88,12 +88,22 @@ export interface SandboxConfig {
 
 export interface MountRequest {
   readonly containerPath: string;
+  /** Empty when an image is mounted. */
   readonly hostPath: string;
   readonly readonly: boolean;
   readonly recursiveReadOnly: boolean;
   readonly selinuxRelabel: boolean;
   readonly propagation: "private" | "hostToContainer" | "bidirectional";
+  /** The image whose root, or a directory in it, is mounted in place of a host path. */
+  readonly image?: ImageSpec;
+  /** Relative to the image's root; absent: the root. */
+  readonly imageSubPath?: string;
+  /** Of `MOUNT_OPTIONS`; absent: none. */
+  readonly options?: readonly string[];
 }
+
+/** What a bind mount may have besides, in the words of mount(8), which are those of runtimes too. */
+export const MOUNT_OPTIONS = ["noexec", "nosuid", "nodev", "noatime", "nodiratime", "relatime"] as const;
 
 export interface DeviceRequest {
   readonly containerPath: string;

@@ -53,6 +53,11 @@ export class Paths {
     return join(this.bundle(containerId), "rootfs");
   }
 
+  /** Where the image of `config.mounts[index]` is mounted, for the runtime to bind. */
+  imageVolume(containerId: string, index: number): string {
+    return join(this.bundle(containerId), "images", String(index));
+  }
+
   /** A container's writable layer and anonymous volumes; survives a reboot only as garbage. */
   writable(containerId: string): string {
     return join(this.root, "containers", containerId);

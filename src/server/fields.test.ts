@@ -43,7 +43,6 @@ const refusedWhole = [
   "PodSandboxConfig.windows",
   "ContainerConfig.windows",
   "ContainerConfig.CDIDevices",
-  "Mount.image",
   "Mount.uidMappings",
   "Mount.gidMappings",
   "UserNamespace.uids",
@@ -163,7 +162,10 @@ function sandboxConfig() {
 function containerConfig() {
   return {
     ...{ metadata: { name: "c" }, image: { image: "busybox" }, envs: [{ key: "A", value: Buffer.from("b") }] },
-    mounts: [{ containerPath: "/a", hostPath: "/b" }],
+    mounts: [
+      { containerPath: "/a", hostPath: "/b" },
+      { containerPath: "/i", image: { image: "busybox" }, readonly: true, mountOptions: ["noexec"] },
+    ],
     devices: [{ containerPath: "/dev/a", hostPath: "/dev/b" }],
     linux: {
       resources: {},

@@ -40,6 +40,7 @@ const mountAttack = (field: string, change: (random: Random) => object, code = I
   code,
 ];
 const mount = { containerPath: "/data", hostPath: "/srv" };
+const anImage = { hostPath: "", image: { image: "busybox" }, readonly: true };
 const deviceAttack = (field: string, change: (random: Random) => object): Attack => [
   "config.devices",
   `config.devices[0].${field}`,
@@ -85,11 +86,17 @@ const containerAttacks: readonly Attack[] = [
     ...{ recursiveReadOnly: true, readonly: true },
     propagation: "PROPAGATION_BIDIRECTIONAL",
   })),
-  mountAttack("image", () => ({ image: { image: "x" } }), UNIMPLEMENTED),
+  mountAttack("image.image", (random) => ({ ...anImage, image: { image: withNul(random) } })),
+  mountAttack("host_path", () => ({ ...anImage, hostPath: "/a" })),
+  mountAttack("readonly", () => ({ ...anImage, readonly: false })),
+  mountAttack("propagation", () => ({ ...anImage, propagation: "PROPAGATION_BIDIRECTIONAL" })),
   mountAttack("image_sub_path", (random) => ({ imageSubPath: word(random) })),
+  mountAttack("image_sub_path", (random) => ({ ...anImage, imageSubPath: `/${word(random)}` })),
+  mountAttack("image_sub_path", (random) => ({ ...anImage, imageSubPath: `${word(random)}/../..` })),
+  mountAttack("image_sub_path", (random) => ({ ...anImage, imageSubPath: withNul(random) })),
   mountAttack("uidMappings", () => ({ uidMappings: [mapping] }), UNIMPLEMENTED),
   mountAttack("gidMappings", () => ({ gidMappings: [mapping] }), UNIMPLEMENTED),
-  mountAttack("mount_options", () => ({ mountOptions: ["noexec"] }), UNIMPLEMENTED),
+  mountAttack("mount_options[0]", (random) => ({ mountOptions: [pick(random, ["rw", "exec", "noexec,bind", ""])] })),
   deviceAttack("host_path", (random) => ({ hostPath: relative(random) })),
   deviceAttack("container_path", (random) => ({ containerPath: relative(random) })),
   deviceAttack("permissions", (random) => ({ permissions: pick(random, ["rwx", "r w", "R"]) })),

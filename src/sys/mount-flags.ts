@@ -1,4 +1,5 @@
 /** Flags of mount(2) that are used here. */
+export const MS_RDONLY = 1;
 export const MS_NOSUID = 2;
 export const MS_NODEV = 4;
 export const MS_NOEXEC = 8;

@@ -36,6 +36,15 @@ test("binds with the propagation and the access asked for", () => {
   assert.deepEqual(options({ readonly: true, recursiveReadOnly: true }), ["rbind", "rprivate", "ro", "rro"]);
 });
 
+test("passes further options on, and needs no recursion for an image", () => {
+  assert.deepEqual(options({ options: ["noexec", "nodev"] }), ["rbind", "rprivate", "rw", "noexec", "nodev"]);
+  const image = { image: "tools", userSpecifiedImage: "", runtimeHandler: "", annotations: {} };
+  const runtime = { ...sampleInput.runtime, features: { recursiveReadOnlyMounts: false } };
+  const asked = mount({ image, hostPath: "", readonly: true, recursiveReadOnly: true });
+  const built = build([asked], { runtime }).mounts.find(({ destination }) => destination === "/data");
+  assert.deepEqual(built?.options, ["rbind", "rprivate", "ro"]);
+});
+
 test("raises the root's propagation no further than a mount needs", () => {
   assert.equal(build([mount({})]).rootfsPropagation, undefined);
   assert.equal(build([mount({ propagation: "hostToContainer" })]).rootfsPropagation, "rslave");

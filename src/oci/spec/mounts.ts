@@ -80,8 +80,17 @@ function fromRequest({ request, source, sourcePropagation }: ResolvedMount, fiel
     throw invalidArgument(`${field}.host_path ${JSON.stringify(source.slice(0, 200))} is not absolute`);
   }
   checkPropagation(request.propagation, sourcePropagation, `${field} (${destination})`);
-  const access = request.recursiveReadOnly ? recursiveReadOnly(request, field, input) : readMode(request.readonly);
-  return bind(source, destination, [PROPAGATION[request.propagation], ...access]);
+  return bind(source, destination, [
+    PROPAGATION[request.propagation],
+    ...accessMode(request, field, input),
+    ...(request.options ?? []),
+  ]);
+}
+
+function accessMode(request: ResolvedMount["request"], field: string, input: SpecInput): readonly string[] {
+  // An image is read-only in itself, and nothing is mounted below it.
+  if (request.recursiveReadOnly && request.image === undefined) return recursiveReadOnly(request, field, input);
+  return readMode(request.readonly);
 }
 
 function readMode(readonly: boolean): readonly string[] {

@@ -1,4 +1,4 @@
-import type { Container } from "../../container/container.ts";
+import { type Container, imageOfMount } from "../../container/container.ts";
 import type { Container as ContainerMessage } from "../generated/runtime/v1/Container.ts";
 import type { ContainerFilter__Output } from "../generated/runtime/v1/ContainerFilter.ts";
 import type { ContainerState__Output } from "../generated/runtime/v1/ContainerState.ts";
@@ -32,7 +32,7 @@ export function fromContainerStatus(container: Container): ContainerStatus {
     ...progressOf(container),
     labels: config.labels,
     annotations: config.annotations,
-    mounts: config.mounts.map(fromMount),
+    mounts: config.mounts.map((mount, index) => fromMount(mount, imageOfMount(container, index) ?? "")),
     logPath: container.logPath,
     resources: config.resources === undefined ? null : { linux: fromResources(config.resources) },
     user: { linux: { uid: user.uid, gid: user.gid, supplementalGroups: [...user.supplementalGroups] } },

@@ -166,6 +166,29 @@ describe("a container's status", () => {
     state: { phase: "created", pid: 1, startTime: "2", collected: true },
   };
 
+  it("shows an image that is mounted with the id it was resolved to", () => {
+    const mounted = container({
+      ...minimal,
+      mounts: [
+        { containerPath: "/x", hostPath: "/y" },
+        {
+          ...{ containerPath: "/i", image: { image: "tools:1" }, imageSubPath: "bin", readonly: true },
+          mountOptions: ["noexec", "nodev"],
+        },
+      ],
+    });
+    const status = fromContainerStatus({
+      ...made,
+      config: mounted,
+      imageMounts: [{ index: 1, imageId: "sha256:2" }],
+    });
+    assert.deepEqual(status.mounts?.[1], {
+      ...{ containerPath: "/i", hostPath: "", readonly: true, recursiveReadOnly: false, selinuxRelabel: false },
+      ...{ propagation: "PROPAGATION_PRIVATE", imageSubPath: "bin", mountOptions: ["noexec", "nodev"] },
+      image: { image: "tools:1", imageRef: "sha256:2", userSpecifiedImage: "", runtimeHandler: "", annotations: {} },
+    });
+  });
+
   it("echoes the configuration and nothing of our own", () => {
     const status = fromContainerStatus(made);
     assert.deepEqual(status.mounts, [

@@ -1,6 +1,7 @@
-import type { MountRequest } from "../../oci/config.ts";
+import { MOUNT_OPTIONS, type MountRequest } from "../../oci/config.ts";
 import type { Mount, Mount__Output } from "../generated/runtime/v1/Mount.ts";
-import { absolutePath, choice, notImplemented, refuse } from "./field.ts";
+import { absolutePath, choice, list, notImplemented, path, quoted, refuse, withoutDotDot } from "./field.ts";
+import { fromImageSpec, toImageSpec } from "./image-spec.ts";
 
 const propagations = {
   PROPAGATION_PRIVATE: "private",
@@ -23,25 +24,53 @@ export function toMount(field: string, mount: Mount__Output): MountRequest {
   }
   return {
     containerPath: absolutePath(`${field}.container_path`, mount.containerPath),
-    hostPath: absolutePath(`${field}.host_path`, mount.hostPath),
     readonly: mount.readonly,
     recursiveReadOnly: mount.recursiveReadOnly,
     selinuxRelabel: mount.selinuxRelabel,
     propagation,
+    ...(mount.image === null ? toHostSource(field, mount) : toImageSource(field, mount)),
+    ...(mount.mountOptions.length === 0 ? {} : { options: list(`${field}.mount_options`, mount.mountOptions, option) }),
   };
 }
 
-function refuseWhatIsNotBuilt(field: string, mount: Mount__Output): void {
-  if (mount.image !== null) throw notImplemented(`${field}.image`, "image volumes are");
+type Source = Pick<MountRequest, "hostPath" | "image" | "imageSubPath">;
+
+function toHostSource(field: string, mount: Mount__Output): Source {
   if (mount.imageSubPath !== "") throw refuse(`${field}.image_sub_path`, "is set without image");
+  return { hostPath: absolutePath(`${field}.host_path`, mount.hostPath) };
+}
+
+function toImageSource(field: string, mount: Mount__Output): Source {
+  if (mount.hostPath !== "") throw refuse(`${field}.host_path`, "is set together with image");
+  if (!mount.readonly) throw refuse(`${field}.readonly`, "is false: an image can only be mounted read-only");
+  if (mount.propagation !== "PROPAGATION_PRIVATE") {
+    throw refuse(`${field}.propagation`, "must be private: nothing is ever mounted below an image");
+  }
+  const image = toImageSpec(`${field}.image`, mount.image);
+  return { hostPath: "", image, ...toSubPath(`${field}.image_sub_path`, mount.imageSubPath) };
+}
+
+function toSubPath(field: string, value: string): Pick<Source, "imageSubPath"> {
+  if (value === "") return {};
+  if (path(field, value).startsWith("/")) throw refuse(field, `must be relative to the image: ${quoted(value)}`);
+  return { imageSubPath: withoutDotDot(field, value) };
+}
+
+function option(field: string, value: string): string {
+  const found = MOUNT_OPTIONS.find((known) => known === value);
+  if (found !== undefined) return found;
+  const remedy = value === "ro" || value === "rw" ? "; use readonly" : "";
+  throw refuse(field, `is ${quoted(value)}; it must be one of ${MOUNT_OPTIONS.join(", ")}${remedy}`);
+}
+
+function refuseWhatIsNotBuilt(field: string, mount: Mount__Output): void {
   for (const mappings of ["uidMappings", "gidMappings"] as const) {
     if (mount[mappings].length > 0) throw notImplemented(`${field}.${mappings}`, "id-mapped mounts are");
   }
-  if (mount.mountOptions.length > 0) throw notImplemented(`${field}.mount_options`, "further mount options are");
 }
 
-/** As it was asked for: kubelets find the termination log by it. */
-export function fromMount(mount: MountRequest): Mount {
+/** As it was asked for: kubelets find the termination log by it. `imageId` is that of the image that is mounted. */
+export function fromMount(mount: MountRequest, imageId: string): Mount {
   return {
     containerPath: mount.containerPath,
     hostPath: mount.hostPath,
@@ -49,5 +78,8 @@ export function fromMount(mount: MountRequest): Mount {
     recursiveReadOnly: mount.recursiveReadOnly,
     selinuxRelabel: mount.selinuxRelabel,
     propagation: propagationNames[mount.propagation],
+    ...(mount.image === undefined ? {} : { image: { ...fromImageSpec(mount.image), imageRef: imageId } }),
+    ...(mount.imageSubPath === undefined ? {} : { imageSubPath: mount.imageSubPath }),
+    ...(mount.options === undefined ? {} : { mountOptions: [...mount.options] }),
   };
 }

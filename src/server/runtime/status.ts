@@ -14,7 +14,7 @@ export function status(node: StatusPort): Unary<StatusRequest__Output, StatusRes
     features: {
       supplementalGroupsPolicy: node.supplementalGroupsPolicy(),
       userNamespacesHostNetwork: false,
-      mountOptions: false,
+      mountOptions: true,
     },
     info: verbose ? node.info() : {},
   });
