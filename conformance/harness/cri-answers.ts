@@ -59,6 +59,7 @@ interface ContainerStatus {
   readonly exitCode: number;
   readonly reason: string;
   readonly message: string;
+  readonly resources: { readonly linux: Message | null } | null;
   readonly finishedAt: string;
   readonly mounts: readonly MountStatus[];
 }

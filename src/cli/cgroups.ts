@@ -11,6 +11,7 @@ import {
   parseParent,
   unifiedMount,
 } from "../cgroup/cgroup.ts";
+import { bandwidthWrites, type CpuBandwidth, type FileLimits, limitWrites } from "../cgroup/limit-writes.ts";
 import type { Operation } from "../launcher/operations.ts";
 import type { SandboxConfig } from "../oci/config.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
@@ -47,11 +48,39 @@ export class Cgroups {
   /** Where memory is accounted; empty where it is not. */
   memoryDirectory(sandbox: Sandbox, id: string): string {
     const mountPoint = controllerMount(this.layout, "memory");
-    return mountPoint === undefined ? "" : join(mountPoint, cgroupPath(this.#parent(sandbox), this.driver, id));
+    return mountPoint === undefined ? "" : join(mountPoint, this.#path(sandbox, id));
   }
 
   directories(sandbox: Sandbox, id: string): readonly string[] {
-    return cgroupDirectories(this.layout, cgroupPath(this.#parent(sandbox), this.driver, id));
+    return cgroupDirectories(this.layout, this.#path(sandbox, id));
+  }
+
+  /** With systemd the bandwidth is the scope's, which the runtime changes; on v2 it is one file, which no order can spoil. */
+  get writesBandwidth(): boolean {
+    return this.layout.mode !== "v2" && this.driver === "cgroupfs";
+  }
+
+  /** To be written before the runtime updates a container. */
+  before(sandbox: Sandbox, id: string, from: CpuBandwidth, to: CpuBandwidth): readonly Operation[] {
+    return this.writesBandwidth ? bandwidthWrites(this.layout, this.#path(sandbox, id), from, to) : [];
+  }
+
+  /** To be written after that. */
+  after(
+    sandbox: Sandbox,
+    id: string,
+    { hugepageLimits = [], unified = {} }: Partial<FileLimits>,
+  ): readonly Operation[] {
+    return limitWrites(this.layout, this.#path(sandbox, id), { hugepageLimits, unified });
+  }
+
+  /** Where its processes are listed. */
+  directory(sandbox: Sandbox, id: string): string {
+    return this.memoryDirectory(sandbox, id) || (this.directories(sandbox, id)[0] ?? "");
+  }
+
+  #path(sandbox: Sandbox, id: string): string {
+    return cgroupPath(this.#parent(sandbox), this.driver, id);
   }
 
   #parent({ cgroupParent, config }: Sandbox): string {

@@ -8,6 +8,7 @@ import { ContainerService, type ContainerServicePorts } from "../container/conta
 import { ContainerStore } from "../container/container-store.ts";
 import { monitorLost } from "../container/lost-monitor.ts";
 import { recover } from "../container/recover.ts";
+import type { ResourceUpdates } from "../container/resource-updates.ts";
 import { Retries } from "../lib/retries.ts";
 import { Turns } from "../lib/turns.ts";
 import type { MonitoredContainer } from "../monitor/protocol.ts";
@@ -21,11 +22,13 @@ import { SandboxService, type SandboxServicePorts } from "../sandbox/sandbox-ser
 import { SandboxStore } from "../sandbox/sandbox-store.ts";
 import type { DaemonParts } from "./daemon-parts.ts";
 import { pauseSpec } from "./pause-spec.ts";
+import { startResourceUpdates } from "./wire-resources.ts";
 
 /** The domain, wired: every upward call of a lower folder is filled in here. */
 export interface Daemon extends AsyncDisposable {
   readonly sandboxes: SandboxService;
   readonly containers: ContainerService;
+  readonly resources: ResourceUpdates;
   readonly monitors: Monitors;
   readonly network: ConfigWatch;
   readonly debts: DebtPayer;
@@ -66,10 +69,12 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     for (const imageId of imagesOf(container)) parts.images.retain(container.id, imageId);
   }
   debts.wake();
+  const resources = startResourceUpdates(parts, { ...stores, ...services });
   const kept = owned.move();
   return {
     sandboxes: services.sandboxService,
     containers: services.containerService,
+    resources,
     monitors: services.monitors,
     network,
     debts,

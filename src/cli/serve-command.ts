@@ -144,7 +144,7 @@ function serveCri({ parts, daemon, images }: OpenNode): Promise<AsyncDisposable>
     problem: () => launcher.problem || store.problem,
   });
   const observe = observer(log);
-  const ports = { sandboxes: daemon.sandboxes, containers: daemon.containers, status };
+  const ports = { sandboxes: daemon.sandboxes, containers: daemon.containers, resources: daemon.resources, status };
   return listen({
     socket: config.listen,
     services: [

@@ -2,7 +2,7 @@ import type { ContainerConfig } from "../oci/config.ts";
 import { type Change, releaseName, reserveName } from "../state/change.ts";
 import type { Store } from "../state/store.ts";
 import type { Table } from "../state/table.ts";
-import type { Container, ContainerState, ContainerUser } from "./container.ts";
+import type { Container, ContainerState, ContainerUser, Limits } from "./container.ts";
 
 interface ContainerFixed {
   readonly sandboxId: string;
@@ -18,6 +18,8 @@ interface ContainerFixed {
 interface ContainerRowState {
   readonly state: ContainerState;
   readonly user: ContainerUser;
+  /** Absent in rows of containers that were never updated. */
+  readonly limits?: Limits;
 }
 
 const KIND = "container";
@@ -57,15 +59,15 @@ export class ContainerStore {
   }
 
   inserted(container: Container): readonly Change[] {
-    const { id, state, user, ...fixed } = container;
+    const { id, state, user, limits, ...fixed } = container;
     return [
-      this.#table.insert(id, fixed, { state, user }),
+      this.#table.insert(id, fixed, rowState({ state, user, limits })),
       reserveName(KIND, containerName(container.sandboxId, container.config), id),
     ];
   }
 
-  updated({ id, state, user }: Container): Change {
-    return this.#table.update(id, { state, user });
+  updated({ id, state, user, limits }: Container): Change {
+    return this.#table.update(id, rowState({ state, user, limits }));
   }
 
   /** The row with its name. */
@@ -78,4 +80,8 @@ export class ContainerStore {
     const holds = this.holder(sandboxId, config)?.id === id;
     return holds ? [releaseName(KIND, containerName(sandboxId, config))] : [];
   }
+}
+
+function rowState({ state, user, limits }: Pick<Container, "state" | "user"> & { limits: Limits | undefined }) {
+  return limits === undefined ? { state, user } : { state, user, limits };
 }

@@ -1,5 +1,5 @@
 import { failedPrecondition } from "../lib/errors.ts";
-import type { ContainerConfig } from "../oci/config.ts";
+import type { ContainerConfig, Resources } from "../oci/config.ts";
 
 export type ExitReason = "Completed" | "Error" | "OOMKilled" | "StartError" | "MonitorLost" | "Rebooted" | "Unknown";
 
@@ -38,6 +38,14 @@ export interface ContainerUser {
   readonly supplementalGroups: readonly number[];
 }
 
+/** What updates have made of the limits that a container was created with. */
+export interface Limits {
+  /** In force, the last time that was known. */
+  readonly applied: Resources | undefined;
+  /** Promised and being applied: whoever finds it after a crash applies it again. */
+  readonly intended?: Resources;
+}
+
 export interface Container {
   readonly id: string;
   readonly sandboxId: string;
@@ -54,6 +62,8 @@ export interface Container {
   readonly user: ContainerUser;
   /** The signal that StopContainer sends first, like "SIGTERM". */
   readonly stopSignal: string;
+  /** Absent: never updated, those of `config` are in force. */
+  readonly limits?: Limits;
   readonly state: ContainerState;
 }
 
@@ -65,6 +75,11 @@ export function imagesOf({ imageId, imageMounts = [] }: Container): readonly str
 /** The id of the image that `config.mounts[index]` mounts, if it does. */
 export function imageOfMount({ imageMounts = [] }: Container, index: number): string | undefined {
   return imageMounts.find((mount) => mount.index === index)?.imageId;
+}
+
+/** The limits in force; undefined when the container was created without any and never updated. */
+export function resourcesOf({ config, limits }: Container): Resources | undefined {
+  return limits === undefined ? config.resources : limits.applied;
 }
 
 type Phase = ContainerState["phase"];

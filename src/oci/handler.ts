@@ -112,6 +112,11 @@ export function killArgs(
   return [...global(handler, options), "kill", ...(options.all ? ["--all"] : []), options.id, String(options.signal)];
 }
 
+/** The whole argv that changes a container's limits; the OCI resources are read from standard input. */
+export function updateArgs(handler: RuntimeHandler, options: VerbOptions): readonly string[] {
+  return [...global(handler, options), "update", "--resources", "-", options.id];
+}
+
 /** The whole argv that prints a container's state. */
 export function stateArgs(handler: RuntimeHandler, options: VerbOptions): readonly string[] {
   return [...global(handler, options), "state", options.id];

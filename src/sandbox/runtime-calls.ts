@@ -5,7 +5,8 @@ import { DomainError, type ErrorKind, hasCode } from "../lib/errors.ts";
 import type { Monitor } from "../monitor/monitor.ts";
 import { MonitorError } from "../monitor/monitor-error.ts";
 import type { MonitorErrorCode } from "../monitor/protocol.ts";
-import { createArgs, deleteArgs, type RuntimeHandler, runtimeError, startArgs } from "../oci/handler.ts";
+import { createArgs, deleteArgs, type RuntimeHandler, runtimeError, startArgs, updateArgs } from "../oci/handler.ts";
+import type { OciResources } from "../oci/spec/types.ts";
 import type { Process } from "./process.ts";
 
 export interface CreateCall {
@@ -22,6 +23,7 @@ export interface CreateCall {
 }
 
 const DEADLINE_MS = 100_000;
+const UPDATE_MS = 30_000;
 const FORGET_MS = 10_000;
 const SIGKILL = 9;
 
@@ -108,6 +110,27 @@ export async function deleteProcess(operations: Operations, handler: RuntimeHand
   if (/does not exist|no such file or directory/i.test(text)) return;
   const how = result.outcome === "timedOut" ? "did not finish in time" : `failed: ${text}`;
   throw new DomainError("unavailable", `${what} of ${id} ${how}`);
+}
+
+/**
+ * `runtime update`. The runtime may have changed some of them when this throws. Run by the launcher: what a killed daemon
+ * began ends with it, before the next one touches the container.
+ */
+export async function updateProcess(
+  operations: Operations,
+  handler: RuntimeHandler,
+  id: string,
+  resources: Omit<OciResources, "devices">,
+): Promise<void> {
+  const what = `${handler.name} update`;
+  const argv = updateArgs(handler, { id, log: "/dev/stderr" });
+  const stdin = Buffer.from(JSON.stringify(resources));
+  const request = { owner: id, what, deadlineMs: UPDATE_MS, argv, env: runtimeEnvironment, stdin };
+  const { outcome, status, stderr } = await operations.run(request);
+  if (outcome === "exited" && status === 0) return;
+  if (outcome === "timedOut")
+    throw new DomainError("deadlineExceeded", `${what} did not finish within ${UPDATE_MS / 1000} s`);
+  throw new DomainError("internal", `${what} failed: ${runtimeError(stderr.toString())}`);
 }
 
 /** Undefined when there is no such executable (any more). */

@@ -9,7 +9,7 @@ import { type BuildPorts, buildSandbox } from "./build-sandbox.ts";
 import type { Handlers } from "./handlers.ts";
 import type { Pause } from "./pause.ts";
 import { type ReleasePorts, releaseSandbox } from "./release-sandbox.ts";
-import { describe, isListed, type NotReadyReason, type Sandbox, sandboxName } from "./sandbox.ts";
+import { describe, isListed, limitsOf, type NotReadyReason, type Sandbox, sandboxName } from "./sandbox.ts";
 import type { SandboxNetwork } from "./sandbox-network.ts";
 import type { SandboxStore } from "./sandbox-store.ts";
 
@@ -96,7 +96,8 @@ export class SandboxService {
   }
 
   describe(idOrPrefix: string): Readonly<Record<string, unknown>> {
-    const { id, state, runtimeHandler, config } = this.get(idOrPrefix);
+    const sandbox = this.get(idOrPrefix);
+    const { id, state, runtimeHandler, config } = sandbox;
     const { paths, network, handlers } = this.#ports;
     const attachment = network.get(id);
     return {
@@ -107,6 +108,7 @@ export class SandboxService {
       cniResult: attachment?.state.phase === "attached" ? attachment.state.result : undefined,
       monitorSocket: paths.monitorSocket(id),
       files: paths.sandbox(id),
+      ...limitsOf(sandbox),
       config,
     };
   }

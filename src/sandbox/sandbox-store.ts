@@ -3,7 +3,7 @@ import type { Change } from "../state/change.ts";
 import { releaseName, reserveName } from "../state/change.ts";
 import type { Store } from "../state/store.ts";
 import type { Table } from "../state/table.ts";
-import { type Sandbox, type SandboxState, sandboxName } from "./sandbox.ts";
+import { type Sandbox, type SandboxLimits, type SandboxState, sandboxName } from "./sandbox.ts";
 
 interface SandboxFixed {
   readonly config: SandboxConfig;
@@ -15,6 +15,8 @@ interface SandboxFixed {
 interface SandboxRowState {
   readonly state: SandboxState;
   readonly ips: readonly string[];
+  /** Absent in rows of sandboxes that were never updated. */
+  readonly limits?: SandboxLimits;
 }
 
 const KIND = "sandbox";
@@ -44,12 +46,15 @@ export class SandboxStore {
     return this.#store.holder(KIND, sandboxName(config));
   }
 
-  inserted({ id, state, ips, ...fixed }: Sandbox): readonly Change[] {
-    return [this.#table.insert(id, fixed, { state, ips }), reserveName(KIND, sandboxName(fixed.config), id)];
+  inserted({ id, state, ips, limits, ...fixed }: Sandbox): readonly Change[] {
+    return [
+      this.#table.insert(id, fixed, rowState({ state, ips, limits })),
+      reserveName(KIND, sandboxName(fixed.config), id),
+    ];
   }
 
-  updated({ id, state, ips }: Sandbox): Change {
-    return this.#table.update(id, { state, ips });
+  updated({ id, state, ips, limits }: Sandbox): Change {
+    return this.#table.update(id, rowState({ state, ips, limits }));
   }
 
   /** The row with its name. */
@@ -61,4 +66,8 @@ export class SandboxStore {
   released({ id, config }: Pick<Sandbox, "id" | "config">): readonly Change[] {
     return this.holder(config) === id ? [releaseName(KIND, sandboxName(config))] : [];
   }
+}
+
+function rowState({ state, ips, limits }: Pick<Sandbox, "state" | "ips"> & { limits: SandboxLimits | undefined }) {
+  return limits === undefined ? { state, ips } : { state, ips, limits };
 }

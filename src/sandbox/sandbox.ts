@@ -1,5 +1,5 @@
 import { failedPrecondition } from "../lib/errors.ts";
-import type { SandboxConfig } from "../oci/config.ts";
+import type { Resources, SandboxConfig } from "../oci/config.ts";
 
 /** Why a sandbox is no longer ready; shown in verbose status and by the command line. */
 export type NotReadyReason = "Stopped" | "PauseExited" | "NamespaceLost" | "MonitorLost" | "Rebooted";
@@ -21,6 +21,12 @@ export type SandboxState =
       readonly released: boolean;
     };
 
+/** What the client says that the sandbox may use; it sets them on the cgroup parent, which is its own. */
+export interface SandboxLimits {
+  readonly overhead: Resources | undefined;
+  readonly resources: Resources | undefined;
+}
+
 export interface Sandbox {
   /** 64 lower-case hex digits. */
   readonly id: string;
@@ -30,9 +36,16 @@ export interface Sandbox {
   readonly createdAt: Temporal.Instant;
   /** Where its cgroups are: as the configuration was when it was made, which a later one does not move. */
   readonly cgroupParent?: string;
+  /** Absent: never updated, those of `config` stand. */
+  readonly limits?: SandboxLimits;
   readonly state: SandboxState;
   /** Primary first; empty for host network or before attachment. */
   readonly ips: readonly string[];
+}
+
+/** The latest that were announced. */
+export function limitsOf({ config, limits }: Sandbox): SandboxLimits {
+  return limits ?? { overhead: config.overhead, resources: config.resources };
 }
 
 /** Only what a client may see: its creation has finished. */

@@ -29,6 +29,8 @@ const requests: Readonly<Record<string, () => object>> = {
   StreamContainers: () => ({ filter: { state: { state: "CONTAINER_RUNNING" } } }),
   ContainerStatus: () => ({ containerId: "0002" }),
   ExecSync: () => ({ containerId: "0002", cmd: ["true"] }),
+  UpdateContainerResources: () => ({ containerId: "0002", linux: { hugepageLimits: [{ pageSize: "2MB", limit: 1 }] } }),
+  UpdatePodSandboxResources: () => ({ podSandboxId: "0001", overhead: {}, resources: {} }),
   ReopenContainerLog: () => ({ containerId: "0002" }),
   ListImages: () => ({ filter: { image: { image: "busybox" } } }),
   StreamImages: () => ({ filter: { image: { image: "busybox" } } }),
@@ -42,6 +44,7 @@ const requests: Readonly<Record<string, () => object>> = {
 const refusedWhole = [
   "PodSandboxConfig.windows",
   "ContainerConfig.windows",
+  "UpdateContainerResourcesRequest.windows",
   "ContainerConfig.CDIDevices",
   "Mount.uidMappings",
   "Mount.gidMappings",
@@ -51,7 +54,12 @@ const refusedWhole = [
 
 it("every request field of every served call is read, or ignored for a stated reason", async () => {
   const node = new FakeNode();
-  const ports = { sandboxes: node.sandboxPort, containers: node.containerPort, status: node.statusPort };
+  const ports = {
+    sandboxes: node.sandboxPort,
+    containers: node.containerPort,
+    resources: node.resourcePort,
+    status: node.statusPort,
+  };
   const { runtime, image } = loadServices();
   const reads = new Set<string>();
   const expected = new Set<string>();
@@ -66,7 +74,7 @@ it("every request field of every served call is read, or ignored for a stated re
   const kept = new Set(Object.keys(keptFields));
   assert.deepEqual(kept.difference(reads), new Set(), "kept, but not even read");
   assert.ok(expected.size > 100, `${expected.size} fields`);
-  assert.equal(Object.keys(requests).length, 25);
+  assert.equal(Object.keys(requests).length, 27);
 });
 
 interface TypeDescriptor {

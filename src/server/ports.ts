@@ -1,6 +1,6 @@
 import type { Container } from "../container/container.ts";
-import type { ContainerConfig, ImageSpec, SandboxConfig } from "../oci/config.ts";
-import type { Sandbox } from "../sandbox/sandbox.ts";
+import type { ContainerConfig, ImageSpec, Resources, SandboxConfig } from "../oci/config.ts";
+import type { Sandbox, SandboxLimits } from "../sandbox/sandbox.ts";
 
 /**
  * What the gRPC edge asks of the domain. Ids given to these methods may be unique prefixes;
@@ -45,6 +45,14 @@ export interface ContainerPort {
   /** `timeoutMs` 0: no limit. Past it: rejects with kind "deadlineExceeded" and the process is dead. */
   execSync(id: string, command: readonly string[], timeoutMs: number, signal: AbortSignal): Promise<ExecResult>;
   reopenLog(id: string, signal: AbortSignal): Promise<void>;
+}
+
+/** Changes of limits. Ids as above. */
+export interface ResourcePort {
+  /** What is 0 or empty stays as it is. Resolves when the rest is in force and durable; an ended container is `failedPrecondition`. */
+  updateContainer(id: string, resources: Resources, signal: AbortSignal): Promise<void>;
+  /** What is absent stays. Durable; a sandbox that is not ready is `failedPrecondition`. */
+  updateSandbox(id: string, limits: SandboxLimits): Promise<void>;
 }
 
 export interface Image {

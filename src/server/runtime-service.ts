@@ -1,7 +1,7 @@
 import type { RuntimeServiceDefinition } from "./generated/runtime/v1/RuntimeService.ts";
 import type { CallObserver } from "./handler.ts";
 import type { Service } from "./listen.ts";
-import type { ContainerPort, SandboxPort, StatusPort } from "./ports.ts";
+import type { ContainerPort, ResourcePort, SandboxPort, StatusPort } from "./ports.ts";
 import { containerStatus } from "./runtime/container-status.ts";
 import { createContainer } from "./runtime/create-container.ts";
 import { execSync } from "./runtime/exec-sync.ts";
@@ -19,6 +19,8 @@ import { stopContainer } from "./runtime/stop-container.ts";
 import { stopPodSandbox } from "./runtime/stop-pod-sandbox.ts";
 import { streamContainers } from "./runtime/stream-containers.ts";
 import { streamPodSandboxes } from "./runtime/stream-pod-sandboxes.ts";
+import { updateContainerResources } from "./runtime/update-container-resources.ts";
+import { updatePodSandboxResources } from "./runtime/update-pod-sandbox-resources.ts";
 import { updateRuntimeConfig } from "./runtime/update-runtime-config.ts";
 import { version } from "./runtime/version.ts";
 import { serviceHandlers } from "./service-handlers.ts";
@@ -27,13 +29,14 @@ import { wireSize } from "./wire-size.ts";
 export interface RuntimePorts {
   readonly sandboxes: SandboxPort;
   readonly containers: ContainerPort;
+  readonly resources: ResourcePort;
   readonly status: StatusPort;
 }
 
 /** RuntimeService on top of the domain. What it does not serve answers UNIMPLEMENTED with its name. */
 export function runtimeService(
   definition: RuntimeServiceDefinition,
-  { sandboxes, containers, status: node }: RuntimePorts,
+  { sandboxes, containers, resources, status: node }: RuntimePorts,
   observe: CallObserver,
 ): Service {
   const handlers = serviceHandlers<RuntimeServiceDefinition>(
@@ -55,6 +58,8 @@ export function runtimeService(
       ListContainers: listContainers(containers),
       ContainerStatus: containerStatus(containers),
       ExecSync: execSync(containers),
+      UpdateContainerResources: updateContainerResources(containers, resources),
+      UpdatePodSandboxResources: updatePodSandboxResources(resources),
       ReopenContainerLog: reopenContainerLog(containers),
     },
     {

@@ -12,7 +12,7 @@ import type { RuntimeServiceClient, RuntimeServiceDefinition } from "./generated
 import type { CallRecord } from "./handler.ts";
 import { imageService } from "./image-service.ts";
 import { listen } from "./listen.ts";
-import type { ContainerPort, Image, ImagePort, SandboxPort, StatusPort } from "./ports.ts";
+import type { ContainerPort, Image, ImagePort, ResourcePort, SandboxPort, StatusPort } from "./ports.ts";
 import { runtimeService } from "./runtime-service.ts";
 
 /** The domain as the server sees it, in memory and obedient. */
@@ -68,6 +68,17 @@ export class FakeNode {
       return { stdout: Buffer.from(command.join(" ")), stderr: Buffer.from([0, 255]), exitCode: 3 };
     },
     reopenLog: async (id) => void one("container", id, this.containers),
+  };
+
+  readonly resourcePort: ResourcePort = {
+    updateContainer: async (id, applied) => {
+      const container = one("container", id, this.containers);
+      this.containers.set(container.id, { ...container, limits: { applied } });
+    },
+    updateSandbox: async (id, limits) => {
+      const sandbox = one("sandbox", id, this.sandboxes);
+      this.sandboxes.set(sandbox.id, { ...sandbox, limits });
+    },
   };
 
   readonly imagePort: ImagePort = {
@@ -138,7 +149,12 @@ export async function connect(node = new FakeNode(), graceMs = 1_000): Promise<C
   const { RuntimeService, ImageService } = loadCri();
   const calls: CallRecord[] = [];
   const observe = (call: CallRecord) => void calls.push(call);
-  const ports = { sandboxes: node.sandboxPort, containers: node.containerPort, status: node.statusPort };
+  const ports = {
+    sandboxes: node.sandboxPort,
+    containers: node.containerPort,
+    resources: node.resourcePort,
+    status: node.statusPort,
+  };
   const services = [
     runtimeService(RuntimeService.service, ports, observe),
     imageService(ImageService.service, node.imagePort, observe),

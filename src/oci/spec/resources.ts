@@ -108,6 +108,10 @@ function buildUnified(asked: Resources, host: HostFacts): Section<Readonly<Recor
   if (bad !== undefined) {
     throw invalidArgument(`resources.unified: ${JSON.stringify(bad.slice(0, 80))} is not the name of a cgroup file`);
   }
+  // Not limits: they move, freeze and kill processes, other containers' among them.
+  const core = names.find((name) => name.startsWith("cgroup."));
+  if (core !== undefined)
+    throw invalidArgument(`resources.unified: ${core} is not a limit, and not for a client to write`);
   if (host.cgroupMode === "v2") return { value: asked.unified, notices: [] };
   // A kubelet sets this one unasked; v1 has no such switch, and nothing is limited by it.
   const other = names.find((name) => name !== "memory.oom.group");

@@ -1,4 +1,4 @@
-import { type Container, imageOfMount } from "../../container/container.ts";
+import { type Container, imageOfMount, resourcesOf } from "../../container/container.ts";
 import type { Container as ContainerMessage } from "../generated/runtime/v1/Container.ts";
 import type { ContainerFilter__Output } from "../generated/runtime/v1/ContainerFilter.ts";
 import type { ContainerState__Output } from "../generated/runtime/v1/ContainerState.ts";
@@ -21,6 +21,7 @@ const states = {
 
 export function fromContainerStatus(container: Container): ContainerStatus {
   const { config, user } = container;
+  const resources = resourcesOf(container);
   return {
     id: container.id,
     metadata: config.metadata,
@@ -34,7 +35,7 @@ export function fromContainerStatus(container: Container): ContainerStatus {
     annotations: config.annotations,
     mounts: config.mounts.map((mount, index) => fromMount(mount, imageOfMount(container, index) ?? "")),
     logPath: container.logPath,
-    resources: config.resources === undefined ? null : { linux: fromResources(config.resources) },
+    resources: resources === undefined ? null : { linux: fromResources(resources) },
     user: { linux: { uid: user.uid, gid: user.gid, supplementalGroups: [...user.supplementalGroups] } },
     stopSignal: fromSignalName(container.stopSignal),
   };

@@ -5,12 +5,14 @@
 export const ignoredFields: Readonly<Record<string, string>> = {
   "VersionRequest.version": "the answer is the same for every client",
   "PullImageRequest.sandboxConfig": "an image is the same for every sandbox",
+  "UpdateContainerResourcesRequest.annotations": "no annotation decides over a limit",
   "ImageSpec.imageRef": "it belongs to answers",
 };
 
 const pause =
   "the pause process is root without capabilities, read-only and under the default profile, whatever is asked";
-const parent = "a client sets it on the cgroup parent that it names; nothing is set twice";
+const parent =
+  "shown by PodSandboxStatus; a client sets it on the cgroup parent that it names, and nothing is set twice";
 
 /** Request fields that are checked and kept with the request, but decide nothing in this version, and why. */
 export const keptFields: Readonly<Record<string, string>> = {

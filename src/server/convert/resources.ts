@@ -7,7 +7,7 @@ import { integer, line, list, map, name, refuse } from "./field.ts";
 
 const MAX = Number.MAX_SAFE_INTEGER;
 
-/** -1 is "no limit" for the quota and for swap; no other number may be negative. */
+/** -1 is "no limit" for the quota, memory and swap; no other limit may be negative. */
 export function toResources(field: string, message: LinuxContainerResources__Output | null): Resources | undefined {
   if (message === null) return undefined;
   const at = (name: string) => `${field}.${name}`;
@@ -15,7 +15,7 @@ export function toResources(field: string, message: LinuxContainerResources__Out
     cpuPeriod: integer(at("cpu_period"), message.cpuPeriod, 0, MAX),
     cpuQuota: integer(at("cpu_quota"), message.cpuQuota, -1, MAX),
     cpuShares: integer(at("cpu_shares"), message.cpuShares, 0, MAX),
-    memoryLimitBytes: integer(at("memory_limit_in_bytes"), message.memoryLimitInBytes, 0, MAX),
+    memoryLimitBytes: integer(at("memory_limit_in_bytes"), message.memoryLimitInBytes, -1, MAX),
     memorySwapLimitBytes: integer(at("memory_swap_limit_in_bytes"), message.memorySwapLimitInBytes, -1, MAX),
     oomScoreAdj: integer(at("oom_score_adj"), message.oomScoreAdj, -1000, 1000),
     cpusetCpus: toCpuList(at("cpuset_cpus"), message.cpusetCpus),

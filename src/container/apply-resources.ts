@@ -1,0 +1,85 @@
+import type { Operation, Operations } from "../launcher/operations.ts";
+import type { Resources } from "../oci/config.ts";
+import type { HostFacts, Section } from "../oci/spec/input.ts";
+import { clampOomScoreAdj } from "../oci/spec/process.ts";
+import { buildResources } from "../oci/spec/resources.ts";
+import type { OciResources } from "../oci/spec/types.ts";
+import type { Handlers } from "../sandbox/handlers.ts";
+import { updateProcess } from "../sandbox/runtime-calls.ts";
+import type { Sandbox } from "../sandbox/sandbox.ts";
+
+/** Limits that are written to files of the container's cgroup, because its runtime does not do it, or not right. */
+export interface CgroupFiles {
+  /** True where the runtime is not to be told of the CPU bandwidth: it is written by `before`. */
+  readonly writesBandwidth: boolean;
+  /** Before the runtime's own update. */
+  before(sandbox: Sandbox, id: string, from: Resources, to: Resources): readonly Operation[];
+  /** After it. */
+  after(sandbox: Sandbox, id: string, to: OciResources): readonly Operation[];
+  /** A directory of the cgroup that lists all of its processes. */
+  directory(sandbox: Sandbox, id: string): string;
+}
+
+export interface ApplyPorts {
+  readonly operations: Operations;
+  readonly handlers: Handlers;
+  readonly host: HostFacts;
+  readonly cgroupFiles: CgroupFiles;
+  /** Tells each notice once. */
+  readonly notice: (text: string) => void;
+}
+
+const WRITE_MS = 10_000;
+
+/** The limits as this host can apply them. Throws `invalidArgument` for what it cannot, naming the field. */
+export function checkedResources(resources: Resources, host: HostFacts): Section<OciResources> {
+  const { value, notices } = buildResources(resources, [], 0, host);
+  const oom = clampOomScoreAdj(resources.oomScoreAdj, host.minOomScoreAdj);
+  return { value, notices: [...notices, ...oom.notices] };
+}
+
+/**
+ * Changes the limits of a created or running container from one set to another, all of them again: doing it twice is the
+ * same as doing it once, and `from` need not be what is in force everywhere. Some are changed when this throws.
+ */
+export async function applyResources(
+  ports: ApplyPorts,
+  sandbox: Sandbox,
+  id: string,
+  from: Resources,
+  to: Resources,
+): Promise<void> {
+  const { operations, handlers, cgroupFiles, host, notice } = ports;
+  const { value, notices } = checkedResources(to, host);
+  for (const text of notices) notice(text);
+  const options = { owner: id, what: "writing limits of the container's cgroup", deadlineMs: WRITE_MS };
+  const before = cgroupFiles.before(sandbox, id, from, to);
+  if (before.length > 0) await operations.perform(before, options);
+  const { handler } = handlers.require(sandbox.runtimeHandler);
+  await updateProcess(operations, handler, id, forRuntime(value, cgroupFiles.writesBandwidth));
+  const after = [...cgroupFiles.after(sandbox, id, value), ...scoreChange(ports, sandbox, id, from, to)];
+  if (after.length > 0) await operations.perform(after, options);
+}
+
+function forRuntime({ cpu, memory, hugepageLimits, unified }: OciResources, withoutBandwidth: boolean) {
+  const { quota: _quota, period: _period, ...others } = cpu ?? {};
+  return {
+    cpu: withoutBandwidth ? others : (cpu ?? {}),
+    memory: memory ?? {},
+    ...(hugepageLimits === undefined ? {} : { hugepageLimits }),
+    ...(unified === undefined ? {} : { unified }),
+  };
+}
+
+/** Only when it changes: processes may have raised their own. */
+function scoreChange(
+  { host, cgroupFiles }: ApplyPorts,
+  sandbox: Sandbox,
+  id: string,
+  from: Resources,
+  to: Resources,
+): readonly Operation[] {
+  if (from.oomScoreAdj === to.oomScoreAdj) return [];
+  const value = clampOomScoreAdj(to.oomScoreAdj, host.minOomScoreAdj).value;
+  return [{ op: "setOomScoreAdj", path: cgroupFiles.directory(sandbox, id), value }];
+}
