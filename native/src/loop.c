@@ -23,13 +23,34 @@ int loop_change(struct loop *loop, struct source *source, uint32_t events)
 	return epoll_ctl(loop->epoll, EPOLL_CTL_MOD, source->fd, &event) < 0 ? -errno : 0;
 }
 
+static void unlist(struct loop *loop, const struct source *source)
+{
+	for (int i = 0; i < loop->count; i++)
+		if (loop->batch[i].data.ptr == source)
+			loop->batch[i].data.ptr = NULL;
+}
+
+int loop_watch(struct loop *loop, struct source *source, uint32_t *now, uint32_t events)
+{
+	int r = 0;
+
+	if (*now == events)
+		return 0;
+	if (events == 0) {
+		unlist(loop, source);
+		r = epoll_ctl(loop->epoll, EPOLL_CTL_DEL, source->fd, NULL) < 0 ? -errno : 0;
+	} else {
+		r = *now == 0 ? loop_add(loop, source, events) : loop_change(loop, source, events);
+	}
+	*now = r < 0 ? 0 : events;
+	return r;
+}
+
 void loop_close(struct loop *loop, struct source *source)
 {
 	if (source->fd < 0)
 		return;
-	for (int i = 0; i < loop->count; i++)
-		if (loop->batch[i].data.ptr == source)
-			loop->batch[i].data.ptr = NULL;
+	unlist(loop, source);
 	/* Explicit, because a forked child may hold the same open file and would keep it registered. */
 	(void)epoll_ctl(loop->epoll, EPOLL_CTL_DEL, source->fd, NULL);
 	(void)close(source->fd);

@@ -28,6 +28,8 @@ struct loop {
 int loop_open(struct loop *loop);
 int loop_add(struct loop *loop, struct source *source, uint32_t events);
 int loop_change(struct loop *loop, struct source *source, uint32_t events);
+/* From the events in `*now` (0: it is not in the loop) to others. */
+int loop_watch(struct loop *loop, struct source *source, uint32_t *now, uint32_t events);
 /* Takes it out, also in the middle of a batch that still holds an event of it, and closes the fd. Nothing to do when fd is -1. */
 void loop_close(struct loop *loop, struct source *source);
 /* Until `stop` is set; 0 or -errno of epoll_wait. */

@@ -7,8 +7,12 @@
 
 #include "monitor.h"
 
-static void release(struct connection *c)
+/* Pending bytes below which what was paused goes on. */
+enum { RESUME_AT = 128 * 1024 };
+
+void connection_release(struct connection *c)
 {
+	c->closing = true;
 	request_forget(c);
 	loop_close(&c->monitor->loop, &c->source);
 	(void)munmap(c->in, IN_SIZE);
@@ -22,12 +26,18 @@ size_t connection_pending(const struct connection *c)
 	return c->out_end - c->out_begin;
 }
 
-static void want_out(struct connection *c, bool want)
+void connection_watch(struct connection *c)
 {
-	if (c->wants_out == want)
-		return;
-	c->wants_out = want;
-	(void)loop_change(&c->monitor->loop, &c->source, (c->closing ? 0U : (uint32_t)EPOLLIN) | (want ? (uint32_t)EPOLLOUT : 0U));
+	/* EPOLLHUP comes unasked, but only for what is in the loop. */
+	uint32_t events = EPOLLHUP;
+
+	if (c->broken)
+		events = EPOLLIN; /* which it now is, for good */
+	else if (c->dial && dial_relays(c->dial))
+		events = dial_events(c->dial);
+	else
+		events |= (c->closing || c->held ? 0U : (uint32_t)EPOLLIN) | (c->wants_out ? (uint32_t)EPOLLOUT : 0U);
+	(void)loop_watch(&c->monitor->loop, &c->source, &c->events, events);
 }
 
 void connection_end(struct connection *c, bool flush)
@@ -36,14 +46,13 @@ void connection_end(struct connection *c, bool flush)
 	if (!flush || connection_pending(c) == 0) {
 		c->broken = true;
 		(void)shutdown(c->source.fd, SHUT_RDWR);
-		(void)loop_change(&c->monitor->loop, &c->source, EPOLLIN); /* which it now is, for good */
 	} else {
-		c->wants_out = false;
-		want_out(c, true);
+		c->wants_out = true;
 	}
+	connection_watch(c);
 }
 
-static void flush_out(struct connection *c)
+void connection_flush(struct connection *c)
 {
 	while (!c->broken && connection_pending(c) > 0) {
 		ssize_t n = send(c->source.fd, c->out + c->out_begin, connection_pending(c), MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -60,33 +69,51 @@ static void flush_out(struct connection *c)
 	}
 	if (connection_pending(c) == 0)
 		c->out_begin = c->out_end = 0;
-	if (!c->broken)
-		want_out(c, connection_pending(c) > 0);
+	if (!c->broken) {
+		c->wants_out = connection_pending(c) > 0;
+		connection_watch(c);
+	}
 }
 
-void connection_send(struct connection *c, uint16_t type, uint16_t flags, uint64_t seq, const void *payload, size_t length)
+uint8_t *connection_reserve(struct connection *c, size_t length)
 {
-	struct frame_header header = { .length = (uint32_t)length, .type = type, .flags = flags, .seq = seq };
-
-	if (c->closing)
-		return;
 	if (c->out_end + FRAME_HEADER + length > OUT_SIZE && c->out_begin > 0) {
 		memmove(c->out, c->out + c->out_begin, connection_pending(c));
 		c->out_end -= c->out_begin;
 		c->out_begin = 0;
 	}
-	if (c->out_end + FRAME_HEADER + length > OUT_SIZE) {
-		connection_end(c, false);
-		return;
-	}
+	return c->out_end + FRAME_HEADER + length > OUT_SIZE ? NULL : c->out + c->out_end + FRAME_HEADER;
+}
+
+static void commit(struct connection *c, struct frame_header header)
+{
 	wire_put_header(c->out + c->out_end, header);
-	if (length > 0)
-		memcpy(c->out + c->out_end + FRAME_HEADER, payload, length);
-	c->out_end += FRAME_HEADER + length;
+	c->out_end += FRAME_HEADER + header.length;
 	if (c->out_end > c->out_used)
 		c->out_used = c->out_end;
 	if (!c->wants_out)
-		flush_out(c);
+		connection_flush(c);
+}
+
+void connection_commit(struct connection *c, uint16_t type, uint64_t seq, size_t length)
+{
+	commit(c, (struct frame_header){ .length = (uint32_t)length, .type = type, .seq = seq });
+}
+
+void connection_send(struct connection *c, uint16_t type, uint16_t flags, uint64_t seq, const void *payload, size_t length)
+{
+	uint8_t *at;
+
+	if (c->closing)
+		return;
+	at = connection_reserve(c, length);
+	if (!at) {
+		connection_end(c, false);
+		return;
+	}
+	if (length > 0)
+		memcpy(at, payload, length);
+	commit(c, (struct frame_header){ .length = (uint32_t)length, .type = type, .flags = flags, .seq = seq });
 }
 
 void connection_broadcast(struct monitor *m, uint16_t type, const struct writer *payload)
@@ -101,7 +128,7 @@ static void take_frames(struct connection *c)
 {
 	size_t at = 0;
 
-	while (!c->closing && c->in_length - at >= FRAME_HEADER) {
+	while (!c->closing && !c->held && c->in_length - at >= FRAME_HEADER) {
 		struct frame_header header = wire_header(c->in + at);
 
 		if (header.length > FRAME_MAX) {
@@ -110,12 +137,33 @@ static void take_frames(struct connection *c)
 		}
 		if (c->in_length - at < FRAME_HEADER + header.length)
 			break;
-		request_handle(c, &header, wire_reader(c->in + at + FRAME_HEADER, header.length));
+		if (!request_handle(c, &header, wire_reader(c->in + at + FRAME_HEADER, header.length))) {
+			c->held = true;
+			break;
+		}
 		at += FRAME_HEADER + header.length;
 	}
 	if (at > 0)
 		memmove(c->in, c->in + at, c->in_length - at);
 	c->in_length -= at;
+	connection_watch(c);
+}
+
+void connection_resume(struct connection *c)
+{
+	if (!c->held || c->closing)
+		return;
+	c->held = false;
+	take_frames(c);
+}
+
+/* There is room again for what it is sent. */
+static void drained(struct connection *c)
+{
+	if (c->exec && connection_pending(c) <= RESUME_AT)
+		exec_resume(c->exec);
+	if (c->attach)
+		attach_resume(c->attach);
 }
 
 static void ready(struct source *source, uint32_t events)
@@ -123,24 +171,27 @@ static void ready(struct source *source, uint32_t events)
 	struct connection *c = container_of(source, struct connection, source);
 	ssize_t n = 0;
 
+	if (c->dial && dial_relays(c->dial) && !c->broken) {
+		dial_client(c->dial, events);
+		return;
+	}
 	if (events & EPOLLOUT) {
-		flush_out(c);
-		if (c->exec && connection_pending(c) == 0)
-			exec_resume(c->exec);
+		connection_flush(c);
+		drained(c);
 	}
 	if (c->broken || (c->closing && connection_pending(c) == 0)) {
-		release(c);
+		connection_release(c);
 		return;
 	}
 	if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
 		return;
 	monitor_touch(c->monitor);
-	if (!c->closing)
+	if (!c->closing && !c->held)
 		n = recv(c->source.fd, c->in + c->in_length, IN_SIZE - c->in_length, MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
-		release(c);
+		connection_release(c);
 		return;
 	}
 	c->in_length += (size_t)n;
@@ -171,7 +222,7 @@ static bool attach(struct monitor *m, int fd)
 	*c = (struct connection){ .source = { .fd = fd, .ready = ready }, .monitor = m };
 	c->in = buffer(IN_SIZE);
 	c->out = buffer(OUT_SIZE);
-	if (c->in && c->out && loop_add(&m->loop, &c->source, EPOLLIN) == 0)
+	if (c->in && c->out && loop_watch(&m->loop, &c->source, &c->events, EPOLLIN | EPOLLHUP) == 0)
 		return true;
 	if (c->in)
 		(void)munmap(c->in, IN_SIZE);

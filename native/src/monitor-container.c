@@ -9,7 +9,7 @@
 #include "monitor.h"
 #include "sys.h"
 
-enum { FLAG_STDIN = 1, CAPTURED = 64 * 1024 };
+enum { FLAG_STDIN = 1, FLAG_STDIN_ONCE = 2, FLAG_TERMINAL = 4, FLAGS = 7, CAPTURED = 64 * 1024 };
 
 static const char *const states[] = { "", "creating", "created", "starting", "running", "exited" };
 
@@ -59,13 +59,14 @@ static void close_all(struct container *c)
 {
 	output_close(c);
 	loop_close(&c->monitor->loop, &c->process);
-	if (c->stdin_fd >= 0)
-		(void)close(c->stdin_fd);
+	input_close(&c->input);
+	if (c->slave >= 0)
+		(void)close(c->slave);
 	if (c->record_fd >= 0)
 		(void)close(c->record_fd);
 	if (c->oom_fd >= 0)
 		(void)close(c->oom_fd);
-	c->stdin_fd = -1;
+	c->slave = -1;
 	c->record_fd = -1;
 	c->oom_fd = -1;
 }
@@ -102,9 +103,24 @@ static void exited(struct source *source, uint32_t events)
 	w = reply_begin(m);
 	container_put(&w, c);
 	connection_broadcast(m, EVT_EXIT, &w);
+	attach_finish(c);
 	/* A runtime that hangs in `start` would hold the container for ever; one that works returns by itself. */
 	if (c->killed && c->job)
 		job_expire(c->job);
+}
+
+/* Its output, and its input if it has one. 0 or -errno. */
+static int take_terminal(struct container *c, struct job *job)
+{
+	int master = job_terminal(job);
+	int r = master < 0 ? master : output_terminal(c, master);
+	int writer = r == 0 && c->has_input ? fcntl(master, F_DUPFD_CLOEXEC, 3) : -1;
+
+	if (r == 0 && c->has_input && writer < 0)
+		return -errno;
+	if (writer >= 0)
+		input_open(&c->input, c->monitor, writer);
+	return r;
 }
 
 static void created(struct job *job)
@@ -117,12 +133,14 @@ static void created(struct job *job)
 	struct writer w;
 	bool success;
 	int pidfd = job_adopt(job, &c->status.pid, &c->status.start_time);
+	bool whole;
 
 	c->job = NULL;
 	success = job_succeeded(job);
-	if (success && pidfd < 0)
-		job_failed(job, 0, "the runtime's pid file names no child of its own");
-	if (!success || pidfd < 0) {
+	whole = success && pidfd >= 0 && (!c->has_terminal || take_terminal(c, job) == 0);
+	if (success && !whole)
+		job_failed(job, 0, pidfd < 0 ? "the runtime's pid file names no child of its own" : "the runtime sent no terminal");
+	if (!whole) {
 		if (pidfd >= 0) {
 			(void)sys_pidfd_kill(pidfd, SIGKILL); /* reaped as a stranger */
 			(void)close(pidfd);
@@ -139,7 +157,7 @@ static void created(struct job *job)
 	(void)snprintf(path, sizeof(path), "/proc/%d/ns/mnt", (int)c->status.pid);
 	c->mount_namespace = stat(path, &st) == 0 ? st.st_ino : 0;
 	(void)record_write(c->record_fd, &c->status);
-	if (said->length > 0)
+	if (said->length > 0 && !c->has_terminal) /* else the runtime has said it */
 		log_write(&c->log, &c->streams[1].log, said->data, said->length);
 	w = reply_begin(m);
 	wire_put_u32(&w, (uint32_t)c->status.pid);
@@ -155,8 +173,8 @@ static bool id_valid(const char *id)
 	return id[0] != 0 && id[0] != '.' && id[good] == 0;
 }
 
-/* Record, log, pipes; stdio gets what the runtime is given. 0; or -errno with the call and path that failed. */
-static int acquire(struct container *c, uid_t uid, gid_t gid, bool has_stdin, int stdio[3], const char **call)
+/* Record, log, pipes unless it has a terminal; stdio gets what the runtime is given. 0; or -errno with the call that failed. */
+static int acquire(struct container *c, uid_t uid, gid_t gid, int stdio[3], const char **call)
 {
 	int ends[2];
 	int r;
@@ -170,12 +188,12 @@ static int acquire(struct container *c, uid_t uid, gid_t gid, bool has_stdin, in
 	if (r < 0)
 		return r;
 	*call = "pipe";
-	r = output_open(c, uid, gid, stdio + 1);
-	if (r == 0 && has_stdin) {
+	r = c->has_terminal ? 0 : output_open(c, uid, gid, stdio + 1);
+	if (r == 0 && c->has_input && !c->has_terminal) {
 		if (pipe2(ends, O_CLOEXEC) < 0)
 			return -errno;
 		stdio[0] = ends[0];
-		c->stdin_fd = ends[1];
+		input_open(&c->input, c->monitor, ends[1]);
 		(void)fcntl(ends[1], F_SETFL, O_NONBLOCK);
 		if (fchown(ends[0], uid, gid) < 0)
 			return -errno;
@@ -203,12 +221,16 @@ static void create(struct monitor *m, struct job_plan *plan, const char *id, uid
 	(void)snprintf(c->status.id, sizeof(c->status.id), "%s", id);
 	c->process = (struct source){ .fd = -1 };
 	c->streams[0].source.fd = c->streams[1].source.fd = -1;
-	c->stdin_fd = c->record_fd = c->oom_fd = c->log.fd = -1;
+	c->input = (struct input){ .source = { .fd = -1 }, .monitor = m };
+	c->has_input = flags & FLAG_STDIN;
+	c->input_once = flags & FLAG_STDIN_ONCE;
+	c->has_terminal = flags & FLAG_TERMINAL;
+	c->slave = c->record_fd = c->oom_fd = c->log.fd = -1;
 	(void)snprintf(c->memory_cgroup, sizeof(c->memory_cgroup), "%.*s", (int)memory_cgroup.length,
 		       (const char *)memory_cgroup.data);
 	c->mount_namespace = 0;
 	c->killed = false;
-	r = acquire(c, uid, gid, flags & FLAG_STDIN, plan->stdio, &call);
+	r = acquire(c, uid, gid, plan->stdio, &call);
 	plan->container = c;
 	plan->slot = &c->job;
 	if (r < 0)
@@ -254,7 +276,7 @@ void container_create(struct monitor *m, struct request *to, struct reader *r)
 		reply_text(m, to, ERR_MALFORMED, 0, "memoryCgroup");
 	else if (!id_valid(id) || !deadline_valid(plan.deadline))
 		reply_text(m, to, ERR_MALFORMED, 0, "id or deadlineMs");
-	else if (flags & ~FLAG_STDIN)
+	else if (flags & ~FLAGS)
 		reply_text(m, to, ERR_UNSUPPORTED, 0, "flags");
 	else if (other)
 		reply_text(m, to, ERR_WRONG_STATE, 0, states[other->status.state]);

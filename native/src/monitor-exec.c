@@ -11,6 +11,8 @@
 enum {
 	CAPTURED = 256 * 1024,   /* what the process may say before the runtime has returned */
 	PIECE = 64 * 1024,       /* of one EXEC_OUTPUT */
+	WIDE_PIECE = FRAME_MAX - 5, /* the same of a stream that says much */
+	WIDE_PIPE = 1024 * 1024,
 	PENDING = 256 * 1024,    /* unsent bytes at which its pipes are not read */
 	SILENCE_MS = 100,
 	AFTER_EXIT_MS = 1000,
@@ -22,6 +24,7 @@ struct exec_stream {
 	struct source source;
 	struct exec *exec;
 	bool paused;  /* not in the loop */
+	bool wide;    /* its pipe was enlarged */
 	int owed;     /* bytes that were in the pipe when the process exited */
 };
 
@@ -41,6 +44,12 @@ struct exec {
 	uint64_t spoke_at;
 	bool ended;
 	bool timed_out;
+	bool is_stream; /* EXEC_STREAM: not EXEC */
+	uint8_t wanted; /* which streams of it */
+	uint16_t width; /* of its terminal, until that is there */
+	uint16_t height;
+	struct input input;
+	int slave;      /* of its terminal, as long as the process lives; -1 */
 	struct process_exit exit;
 };
 
@@ -56,7 +65,22 @@ static void exec_free(struct exec *e)
 	loop_close(&m->loop, &e->process);
 	if (e->connection)
 		e->connection->exec = NULL;
+	input_close(&e->input);
+	if (e->slave >= 0)
+		(void)close(e->slave);
 	*e = (struct exec){ .monitor = NULL };
+}
+
+/* The request was answered; what its connection sends from now on is not for this. */
+static void forget_client(struct exec *e)
+{
+	struct connection *c = e->connection;
+
+	if (!c)
+		return;
+	c->exec = NULL;
+	e->connection = NULL;
+	connection_resume(c);
 }
 
 static void answer(struct exec *e, uint8_t outcome)
@@ -68,10 +92,13 @@ static void answer(struct exec *e, uint8_t outcome)
 	w = reply_begin(e->monitor);
 	wire_put_u8(&w, outcome);
 	wire_put_i32(&w, e->exit.status);
-	wire_put_u64(&w, e->dropped);
-	reply(e->monitor, &e->request, &w);
-	e->connection->exec = NULL;
-	e->connection = NULL;
+	if (e->is_stream) {
+		connection_send(e->connection, EVT_EXEC_EXIT, 0, e->request.seq, w.data, w.length);
+	} else {
+		wire_put_u64(&w, e->dropped);
+		reply(e->monitor, &e->request, &w);
+	}
+	forget_client(e);
 }
 
 static void complete(struct exec *e)
@@ -110,6 +137,8 @@ static void forward(struct exec_stream *s, const char *data, size_t length)
 
 	e->dropped += length - most;
 	e->allowed -= most;
+	if (!(e->wanted & (STREAM_STDOUT << (stream - 1))))
+		most = 0;
 	for (size_t at = 0; at < most && e->connection; at += PIECE) {
 		struct writer w = reply_begin(e->monitor);
 
@@ -120,6 +149,38 @@ static void forward(struct exec_stream *s, const char *data, size_t length)
 	if (e->connection && connection_pending(e->connection) > PENDING)
 		for (int i = 0; i < 2; i++)
 			pause_stream(&e->streams[i]);
+}
+
+/* Reads straight into the connection's buffer, where there is room: at most PENDING was not sent before. */
+static ssize_t pass_on(struct exec_stream *s)
+{
+	struct exec *e = s->exec;
+	size_t most = s->wide ? WIDE_PIECE : PIECE;
+	uint8_t *at = connection_reserve(e->connection, OUTPUT_HEADER + most);
+	struct writer w = wire_writer(at, OUTPUT_HEADER);
+	ssize_t n;
+
+	if (!(e->wanted & (STREAM_STDOUT << (s - e->streams))))
+		return read(s->source.fd, e->monitor->chunk, PIECE);
+	if (!at) {
+		pause_stream(s);
+		errno = EAGAIN;
+		return -1;
+	}
+	n = read(s->source.fd, at + OUTPUT_HEADER, most);
+	if (n <= 0)
+		return n;
+	wire_put_u8(&w, (uint8_t)(s - e->streams + 1));
+	wire_put_u32(&w, (uint32_t)n);
+	connection_commit(e->connection, EVT_EXEC_OUTPUT, e->request.seq, OUTPUT_HEADER + (size_t)n);
+	if (n == PIECE && !s->wide) {
+		s->wide = true;
+		(void)fcntl(s->source.fd, F_SETPIPE_SZ, WIDE_PIPE); /* refused: then it stays as it is */
+	}
+	if (connection_pending(e->connection) > PENDING)
+		for (int i = 0; i < 2; i++)
+			pause_stream(&e->streams[i]);
+	return n;
 }
 
 static bool owes(const struct exec *e)
@@ -170,7 +231,7 @@ static void stream_ready(struct source *source, uint32_t events)
 		return;
 	}
 	monitor_touch(m);
-	n = read(source->fd, m->chunk, PIECE);
+	n = e->is_stream && !e->job ? pass_on(s) : read(source->fd, m->chunk, PIECE);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
@@ -180,7 +241,8 @@ static void stream_ready(struct source *source, uint32_t events)
 	} else {
 		e->spoke_at = sys_monotonic_ms();
 		s->owed -= n < s->owed ? (int)n : s->owed;
-		forward(s, m->chunk, (size_t)n);
+		if (!e->is_stream)
+			forward(s, m->chunk, (size_t)n);
 	}
 	if (e->ended)
 		settle(e);
@@ -207,8 +269,13 @@ static void process_ready(struct source *source, uint32_t events)
 	e->exited_at = sys_monotonic_ms();
 	loop_close(&e->monitor->loop, &e->process);
 	timer_clear(&e->monitor->timers, &e->timer);
+	input_close(&e->input);
+	/* A terminal that nobody else has open is at its end once what it holds was read. */
+	if (e->slave >= 0)
+		(void)close(e->slave);
+	e->slave = -1;
 	for (int i = 0; i < 2; i++)
-		if (e->streams[i].source.fd >= 0)
+		if (e->streams[i].source.fd >= 0 && !(e->wanted & STREAM_TERMINAL))
 			(void)ioctl(e->streams[i].source.fd, FIONREAD, &e->streams[i].owed);
 	if (!e->connection)
 		exec_free(e);
@@ -250,11 +317,61 @@ void exec_abandon(struct exec *e)
 	e->connection = NULL;
 	for (int i = 0; i < 2; i++)
 		loop_close(&e->monitor->loop, &e->streams[i].source);
+	input_close(&e->input);
 	timer_clear(&e->monitor->timers, &e->timer);
 	if (e->ended)
 		exec_free(e);
 	else
 		stop_process(e); /* still with the runtime: killed as soon as that returns */
+}
+
+/* The process has one, and all that it says comes from there. 0 or -errno. */
+static int take_terminal(struct exec *e, struct job *job)
+{
+	struct source *source = &e->streams[0].source;
+	int master = job_terminal(job);
+	int writer;
+
+	if (master < 0)
+		return master;
+	source->fd = master;
+	e->streams[0].wide = true; /* it is no pipe */
+	terminal_resize(master, e->width, e->height);
+	e->slave = terminal_prepare(master);
+	writer = e->slave >= 0 && (e->wanted & STREAM_STDIN) ? fcntl(master, F_DUPFD_CLOEXEC, 3) : -1;
+	if (e->slave < 0 || ((e->wanted & STREAM_STDIN) && writer < 0) || loop_add(&e->monitor->loop, source, EPOLLIN) < 0) {
+		if (writer >= 0)
+			(void)close(writer);
+		return -ENOTTY;
+	}
+	if (writer >= 0)
+		input_open(&e->input, e->monitor, writer);
+	return 0;
+}
+
+bool exec_is_stream(const struct exec *e)
+{
+	return e->is_stream;
+}
+
+bool exec_input(struct exec *e, struct input **input)
+{
+	*input = e->is_stream ? &e->input : NULL;
+	return !e->job;
+}
+
+void exec_end_input(struct exec *e)
+{
+	if (e->wanted & STREAM_TERMINAL)
+		terminal_end_input(e->input.source.fd);
+	else
+		input_close(&e->input);
+}
+
+void exec_resize(struct exec *e, uint16_t width, uint16_t height)
+{
+	if (e->wanted & STREAM_TERMINAL)
+		terminal_resize(e->streams[0].source.fd, width, height);
 }
 
 static void runtime_returned(struct job *job)
@@ -268,19 +385,25 @@ static void runtime_returned(struct job *job)
 	e->job = NULL;
 	if (success && pidfd < 0)
 		job_failed(job, 0, "the runtime's pid file names no child of its own");
+	if (success && pidfd >= 0 && (e->wanted & STREAM_TERMINAL) && take_terminal(e, job) < 0) {
+		job_failed(job, 0, "the runtime sent no terminal");
+		success = false;
+	}
 	if (pidfd < 0) {
+		forget_client(e);
 		exec_free(e);
 		return;
 	}
 	e->process = (struct source){ .fd = pidfd, .ready = process_ready };
 	(void)loop_add(&m->loop, &e->process, EPOLLIN);
 	if (!success || !e->connection) {
-		if (e->connection)
-			e->connection->exec = NULL;
+		forget_client(e);
 		exec_abandon(e);
 		return;
 	}
 	e->request = job->request;
+	if (e->is_stream)
+		reply_empty(m, &job->request);
 	job->request.type = 0;
 	for (int i = 0; i < 2; i++) {
 		if (job->captures[i].length > 0)
@@ -291,14 +414,15 @@ static void runtime_returned(struct job *job)
 	}
 	if (e->timeout > 0)
 		timer_set(&m->timers, &e->timer, e->timeout, timed_out);
+	connection_resume(e->connection);
 }
 
+/* The process says all of it into a pipe, whatever of it is wanted: the runtime says there why it failed. */
 static int open_streams(struct exec *e, int stdio[3])
 {
-	for (int i = 0; i < 2; i++) {
-		int ends[2];
+	int ends[2];
 
-		e->streams[i] = (struct exec_stream){ .source = { .fd = -1, .ready = stream_ready }, .exec = e };
+	for (int i = 0; i < 2 && !(e->wanted & STREAM_TERMINAL); i++) {
 		if (pipe2(ends, O_CLOEXEC) < 0)
 			return -errno;
 		(void)fcntl(ends[0], F_SETFL, O_NONBLOCK);
@@ -307,10 +431,18 @@ static int open_streams(struct exec *e, int stdio[3])
 		if (loop_add(&e->monitor->loop, &e->streams[i].source, EPOLLIN) < 0)
 			return -ENOMEM;
 	}
+	if (!(e->wanted & STREAM_STDIN) || (e->wanted & STREAM_TERMINAL))
+		return 0;
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return -errno;
+	(void)fcntl(ends[1], F_SETFL, O_NONBLOCK);
+	stdio[0] = ends[0];
+	input_open(&e->input, e->monitor, ends[1]);
 	return 0;
 }
 
-static void start(struct monitor *m, struct job_plan *plan, uint64_t allowed, uint32_t timeout)
+/* Starts the runtime for an exec that is described so far; or answers with an error. */
+static void start(struct monitor *m, struct job_plan *plan, const struct exec *asked)
 {
 	struct request *to = plan->request;
 	struct connection *connection = to->connection;
@@ -323,8 +455,13 @@ static void start(struct monitor *m, struct job_plan *plan, uint64_t allowed, ui
 		reply_text(m, to, ERR_LIMIT, 0, "too many execs");
 		return;
 	}
-	*e = (struct exec){ .monitor = m, .connection = connection, .timeout = timeout, .allowed = allowed, .process = { .fd = -1 } };
-	e->streams[1].source.fd = -1;
+	*e = *asked;
+	e->monitor = m;
+	e->connection = connection;
+	e->process.fd = e->slave = -1;
+	e->input = (struct input){ .source = { .fd = -1 }, .monitor = m };
+	for (int i = 0; i < 2; i++)
+		e->streams[i] = (struct exec_stream){ .source = { .fd = -1, .ready = stream_ready }, .exec = e };
 	r = open_streams(e, plan->stdio);
 	plan->exec = e;
 	plan->slot = &e->job;
@@ -332,7 +469,7 @@ static void start(struct monitor *m, struct job_plan *plan, uint64_t allowed, ui
 		reply_text(m, to, ERR_SYSCALL, -r, "pipe");
 	else
 		r = job_start(m, plan);
-	for (int i = 1; i < 3; i++)
+	for (int i = 0; i < 3; i++)
 		if (plan->stdio[i] >= 0)
 			(void)close(plan->stdio[i]);
 	if (r < 0)
@@ -341,35 +478,63 @@ static void start(struct monitor *m, struct job_plan *plan, uint64_t allowed, ui
 		connection->exec = e;
 }
 
-void exec_request(struct monitor *m, struct request *to, struct reader *r)
+/* True when an exec can be started; else the request was answered. */
+static bool acceptable(struct monitor *m, struct request *to, const char *id, bool valid)
 {
-	struct job_plan plan = { .request = to, .cwd = "/", .stdio = { -1, -1, -1 }, .tail = true, .capacity = { CAPTURED, CAPTURED },
-				 .done = runtime_returned };
-	char id[CONTAINER_ID_MAX + 1];
-	const struct container *c;
-	uint32_t timeout;
-	uint64_t allowed;
-	bool valid;
+	const struct container *c = container_find(m, id);
 
-	(void)wire_copy(r, id, sizeof(id));
-	timeout = wire_u32(r);
-	plan.deadline = wire_u32(r);
-	allowed = wire_u64(r);
-	valid = arguments_read(m, r, &plan);
-	plan.process = wire_bytes(r);
-	if (r->bad)
-		return;
-	c = container_find(m, id);
-	if (!valid || !deadline_valid(plan.deadline) || timeout > MAX_DEADLINE)
-		reply_text(m, to, ERR_MALFORMED, 0, "argv, deadlineMs or timeoutMs");
+	if (!valid)
+		reply_text(m, to, ERR_MALFORMED, 0, "argv, deadlineMs, timeoutMs or streams");
 	else if (to->connection->kind != KIND_DATA)
 		reply_text(m, to, ERR_UNSUPPORTED, 0, "EXEC on a control connection");
 	else if (!c)
 		reply_text(m, to, ERR_NO_SUCH, 0, "container");
 	else if (c->process.fd < 0)
 		reply_text(m, to, ERR_WRONG_STATE, 0, c->status.state == STATE_EXITED ? "exited" : "creating");
-	else if (to->connection->exec)
-		reply_text(m, to, ERR_BUSY, 0, "an exec is under way on this connection");
+	else if (request_busy(to->connection))
+		reply_text(m, to, ERR_BUSY, 0, request_busy(to->connection));
 	else
-		start(m, &plan, allowed, timeout);
+		return true;
+	return false;
+}
+
+static struct job_plan plan_for(struct request *to)
+{
+	return (struct job_plan){ .request = to, .cwd = "/", .stdio = { -1, -1, -1 }, .tail = true,
+				  .capacity = { CAPTURED, CAPTURED }, .done = runtime_returned };
+}
+
+void exec_request(struct monitor *m, struct request *to, struct reader *r)
+{
+	struct exec asked = { .wanted = STREAM_STDOUT | STREAM_STDERR };
+	struct job_plan plan = plan_for(to);
+	char id[CONTAINER_ID_MAX + 1];
+	bool valid;
+
+	(void)wire_copy(r, id, sizeof(id));
+	asked.timeout = wire_u32(r);
+	plan.deadline = wire_u32(r);
+	asked.allowed = wire_u64(r);
+	valid = arguments_read(m, r, &plan) && deadline_valid(plan.deadline) && asked.timeout <= MAX_DEADLINE;
+	plan.process = wire_bytes(r);
+	if (!r->bad && acceptable(m, to, id, valid))
+		start(m, &plan, &asked);
+}
+
+void exec_stream_request(struct monitor *m, struct request *to, struct reader *r)
+{
+	struct exec asked = { .is_stream = true, .allowed = UINT64_MAX };
+	struct job_plan plan = plan_for(to);
+	char id[CONTAINER_ID_MAX + 1];
+	bool valid;
+
+	(void)wire_copy(r, id, sizeof(id));
+	plan.deadline = wire_u32(r);
+	asked.wanted = wire_u8(r);
+	asked.width = wire_u16(r);
+	asked.height = wire_u16(r);
+	valid = arguments_read(m, r, &plan) && deadline_valid(plan.deadline) && asked.wanted < 2 * STREAM_TERMINAL;
+	plan.process = wire_bytes(r);
+	if (!r->bad && acceptable(m, to, id, valid) && request_room(m, to))
+		start(m, &plan, &asked);
 }

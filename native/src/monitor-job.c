@@ -21,6 +21,8 @@ static const struct {
 	{ "@pid-file", "pid", JOB_PID_FILE },
 	{ "@log", "log", JOB_LOG },
 	{ "@process", "process", JOB_PROCESS },
+	/* Short: the address of a socket ends at 107 bytes. */
+	{ "@console", "c", JOB_CONSOLE },
 };
 
 static const char *file_path(const struct job *job, uint8_t bit, char path[PATH_MAX])
@@ -98,6 +100,8 @@ static void job_free(struct job *job)
 			(void)munmap(job->captures[i].data, job->captures[i].capacity);
 	}
 	loop_close(&m->loop, &job->process);
+	if (job->console >= 0)
+		(void)close(job->console);
 	job->child.pidfd = -1;
 	spawn_close(&job->child);
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
@@ -203,7 +207,7 @@ void job_expire(struct job *job)
 }
 
 /* Replaces the `@` arguments and makes the files that the runtime reads. */
-static int place_files(struct job *job, char **argv, struct span process, char paths[3][PATH_MAX])
+static int place_files(struct job *job, char **argv, struct span process, char paths[JOB_FILES][PATH_MAX])
 {
 	for (size_t i = 0; argv[i]; i++) {
 		for (size_t f = 0; f < sizeof(files) / sizeof(files[0]); f++) {
@@ -213,6 +217,11 @@ static int place_files(struct job *job, char **argv, struct span process, char p
 			argv[i] = paths[f];
 			job->files |= files[f].bit;
 		}
+	}
+	if (job->files & JOB_CONSOLE) {
+		job->console = terminal_listen(paths[3]);
+		if (job->console < 0)
+			return job->console;
 	}
 	if (job->files & JOB_PROCESS) {
 		int fd = open(paths[2], O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -294,7 +303,7 @@ int job_start(struct monitor *m, const struct job_plan *plan)
 	}
 	*job = (struct job){ .monitor = m, .done = plan->done, .request = *plan->request, .serial = ++m->serial, .container = plan->container,
 			     .exec = plan->exec, .answers_late = plan->answers_late, .begun_ticks = ticks_since_boot() };
-	job->process.fd = job->pipes[0].fd = job->pipes[1].fd = -1;
+	job->process.fd = job->pipes[0].fd = job->pipes[1].fd = job->console = -1;
 	job->child = (struct child){ .pidfd = -1, .report = -1, .gate = -1 };
 	for (int i = 0; i < 2; i++)
 		job->captures[i] = (struct capture){ .capacity = plan->capacity[i], .tail = plan->tail };
@@ -317,6 +326,11 @@ bool job_wrote_pid(const struct job *job)
 	char path[PATH_MAX];
 
 	return (job->files & JOB_PID_FILE) && access(file_path(job, JOB_PID_FILE, path), F_OK) == 0;
+}
+
+int job_terminal(struct job *job)
+{
+	return job->console < 0 ? -ENOENT : terminal_receive(job->console);
 }
 
 int job_adopt(struct job *job, pid_t *pid, uint64_t *start_time)

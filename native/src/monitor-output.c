@@ -6,7 +6,7 @@
 #include "monitor.h"
 #include "sys.h"
 
-enum { WIDE_PIPE = 1024 * 1024, WIDEN_AT = 32 * 1024, FINISH_MS = 2000 };
+enum { WIDE_PIPE = 1024 * 1024, WIDEN_AT = 32 * 1024, FINISH_MS = 2000, TERMINAL_HOLDS = 128 * 1024 };
 
 void output_report(struct container *c)
 {
@@ -58,6 +58,7 @@ static void take(struct stream *s, const char *data, size_t length)
 	log_write(&c->log, &s->log, data, length);
 	if (c->log.news)
 		output_report(c);
+	attach_tee(c, s == &c->streams[0] ? 1 : 2, data, length);
 	if (s->log.length == 0)
 		return;
 	if (s->log.length <= length) /* the line began in what was just read */
@@ -95,16 +96,35 @@ static void ready(struct source *source, uint32_t events)
 	}
 }
 
-int output_open(struct container *c, uid_t uid, gid_t gid, int write_ends[2])
+static void init(struct container *c, int i)
 {
 	size_t slot = (size_t)(c - c->monitor->containers);
 
+	c->streams[i] = (struct stream){ .source = { .fd = -1, .ready = ready }, .container = c,
+					 .log = { .name = i == 0 ? "stdout" : "stderr", .tail = c->monitor->tails[slot][i] } };
+}
+
+int output_terminal(struct container *c, int master)
+{
+	init(c, 0);
+	init(c, 1);
+	c->streams[0].wide = true; /* it is no pipe */
+	c->slave = terminal_prepare(master);
+	if (c->slave < 0) {
+		(void)close(master);
+		return c->slave;
+	}
+	c->streams[0].source.fd = master;
+	return loop_add(&c->monitor->loop, &c->streams[0].source, EPOLLIN);
+}
+
+int output_open(struct container *c, uid_t uid, gid_t gid, int write_ends[2])
+{
 	for (int i = 0; i < 2; i++) {
 		struct stream *s = &c->streams[i];
 		int ends[2];
 
-		*s = (struct stream){ .source = { .fd = -1, .ready = ready }, .container = c,
-				      .log = { .name = i == 0 ? "stdout" : "stderr", .tail = c->monitor->tails[slot][i] } };
+		init(c, i);
 		if (pipe2(ends, O_CLOEXEC) < 0)
 			return -errno;
 		s->source.fd = ends[0];
@@ -119,6 +139,23 @@ int output_open(struct container *c, uid_t uid, gid_t gid, int write_ends[2])
 	return 0;
 }
 
+/* What is on its way through a terminal is not told by FIONREAD, but is read before its end, or a pause. */
+static void finish_terminal(struct stream *s)
+{
+	struct container *c = s->container;
+
+	monitor_touch(c->monitor);
+	for (size_t most = TERMINAL_HOLDS; most > 0;) {
+		ssize_t n = read(s->source.fd, c->monitor->chunk, most);
+
+		if (n <= 0)
+			break;
+		most -= (size_t)n;
+		take(s, c->monitor->chunk, (size_t)n);
+	}
+	ended(s);
+}
+
 void output_finish(struct container *c)
 {
 	uint64_t until = sys_monotonic_ms() + FINISH_MS;
@@ -129,6 +166,10 @@ void output_finish(struct container *c)
 
 		if (s->source.fd < 0)
 			continue;
+		if (c->has_terminal) {
+			finish_terminal(s);
+			continue;
+		}
 		monitor_touch(c->monitor);
 		/* What a background child writes after this is not waited for. */
 		(void)ioctl(s->source.fd, FIONREAD, &left);

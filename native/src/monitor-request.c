@@ -118,6 +118,31 @@ void request_forget(struct connection *c)
 	if (c->exec)
 		exec_abandon(c->exec);
 	c->exec = NULL;
+	if (c->attach)
+		attach_leave(c->attach);
+	if (c->dial)
+		dial_leave(c->dial);
+}
+
+const char *request_busy(const struct connection *c)
+{
+	if (c->exec)
+		return "an exec is under way on this connection";
+	return c->attach ? "it is attached already" : NULL;
+}
+
+bool request_room(struct monitor *m, struct request *to)
+{
+	unsigned count = 0;
+
+	for (size_t i = 0; i < MAX_CONNECTIONS; i++) {
+		const struct connection *c = &m->connections[i];
+
+		count += c->source.fd >= 0 && ((c->exec && exec_is_stream(c->exec)) || c->attach || c->dial);
+	}
+	if (count >= MAX_SESSIONS)
+		reply_text(m, to, ERR_LIMIT, 0, "too many attaches, streaming execs and forwarded connections");
+	return count < MAX_SESSIONS;
 }
 
 static void hello(struct connection *c, struct request *to, struct reader *r)
@@ -206,30 +231,46 @@ static const struct {
 	{ MSG_ACK_EXIT, container_ack },
 	{ MSG_RELEASE, container_release },
 	{ MSG_SHUTDOWN, shut_down },
+	{ MSG_ATTACH, attach_request },
+	{ MSG_EXEC_STREAM, exec_stream_request },
+	{ MSG_NET_CONNECT, dial_request },
 };
 
-void request_handle(struct connection *c, const struct frame_header *header, struct reader payload)
+static bool is_input(uint16_t type)
+{
+	return type == MSG_INPUT || type == MSG_RESIZE || type == MSG_STDIN_CLOSE;
+}
+
+bool request_handle(struct connection *c, const struct frame_header *header, struct reader payload)
 {
 	struct request to = { .connection = c, .epoch = c->epoch, .seq = header->seq, .type = header->type };
 	struct monitor *m = c->monitor;
 
 	if (header->type == MSG_HELLO) {
 		hello(c, &to, &payload);
-		return;
+		return true;
 	}
 	if (c->kind == 0) {
 		connection_end(c, false);
-		return;
+		return true;
+	}
+	if (is_input(header->type)) {
+		bool done = input_handle(c, header->type, &payload);
+
+		if (payload.bad)
+			connection_end(c, false);
+		return done;
 	}
 	if (joined(m, &to))
-		return;
+		return true;
 	for (size_t i = 0; i < sizeof(handlers) / sizeof(handlers[0]); i++) {
 		if (handlers[i].type == header->type) {
 			handlers[i].handle(m, &to, &payload);
 			if (payload.bad)
 				connection_end(c, false);
-			return;
+			return true;
 		}
 	}
 	reply_text(m, &to, ERR_UNSUPPORTED, 0, "unknown request type");
+	return true;
 }

@@ -17,7 +17,8 @@
 #include "wire.h"
 
 enum {
-	MAX_CONNECTIONS = 64,
+	MAX_CONNECTIONS = 160,
+	MAX_SESSIONS = 96,       /* attaches, streaming execs and dials: what is left is for EXEC and for control */
 	MAX_CONTAINERS = 64,
 	MAX_EXECS = 256,
 	MAX_JOBS = MAX_EXECS + 64,
@@ -50,6 +51,9 @@ struct connection {
 	bool closing; /* takes nothing more; ends when everything was sent, or at once if `broken` */
 	bool broken;
 	bool wants_out;
+	bool held; /* its first frame waits for room where it is to go: nothing more is read */
+	uint32_t events; /* what the loop watches it for */
+	size_t fed; /* how much of a held INPUT was taken */
 	uint64_t epoch;
 	uint8_t *in;
 	size_t in_length;
@@ -58,7 +62,18 @@ struct connection {
 	size_t out_begin;
 	size_t out_end;
 	size_t out_used;
-	struct exec *exec; /* what its output belongs to, one at a time */
+	/* What its frames belong to, one at a time. */
+	struct exec *exec;
+	struct attach *attach;
+	struct dial *dial; /* once that relays, what comes and goes are no frames */
+};
+
+/* Standard input of a container or an exec: the write end of a pipe, or a terminal. */
+struct input {
+	struct source source; /* fd -1: what is sent is dropped */
+	struct monitor *monitor;
+	struct connection *owner; /* whose frame was taken in part: nobody else's comes between */
+	uint32_t events;
 };
 
 /* What a pipe said so far: its beginning (`tail` false) or its end. */
@@ -70,7 +85,7 @@ struct capture {
 	bool tail;
 };
 
-enum { JOB_PID_FILE = 1, JOB_LOG = 2, JOB_PROCESS = 4 };
+enum { JOB_PID_FILE = 1, JOB_LOG = 2, JOB_PROCESS = 4, JOB_CONSOLE = 8, JOB_FILES = 4 };
 
 /* One run of an OCI runtime. */
 struct job {
@@ -83,7 +98,8 @@ struct job {
 	struct capture captures[2];
 	struct timer timer;
 	uint32_t serial;
-	uint8_t files; /* which of its three files exist */
+	uint8_t files; /* which of its files exist */
+	int console;   /* listens for the terminal that the runtime makes; -1 without */
 	bool ended;
 	bool timed_out;
 	bool answers_late; /* not complete before its pipes are at their end, or 1 s after */
@@ -130,7 +146,11 @@ struct container {
 	struct timer tail_timer;
 	uint64_t tail_since;
 	ino_t mount_namespace;
-	int stdin_fd;
+	struct input input;
+	bool input_once; /* closed after the first client that had it */
+	bool has_terminal;
+	bool has_input;
+	int slave; /* of its terminal, held so that closing it for a while is no hangup; -1 */
 	int record_fd;
 	int oom_fd; /* counts kills for memory; -1: not told */
 	char memory_cgroup[MEMORY_CGROUP_MAX];
@@ -172,7 +192,7 @@ struct monitor {
 	uint8_t argv[ARENA] __attribute__((aligned(4096)));
 	uint8_t env[ARENA] __attribute__((aligned(4096)));
 	char path[PATH_MAX];
-	char paths[3][PATH_MAX];
+	char paths[JOB_FILES][PATH_MAX];
 	char what[WHAT_MAX];
 };
 
@@ -187,13 +207,29 @@ int connection_listen(struct monitor *m);
 /* Never blocks. A peer that lets its buffer overflow loses its connection. */
 void connection_send(struct connection *c, uint16_t type, uint16_t flags, uint64_t seq, const void *payload, size_t length);
 size_t connection_pending(const struct connection *c);
+/* Where the payload of a frame of at most `length` bytes may be put together, to be sent by connection_commit; NULL: no room. */
+uint8_t *connection_reserve(struct connection *c, size_t length);
+void connection_commit(struct connection *c, uint16_t type, uint64_t seq, size_t length);
+/* Sends what is pending, as much as goes; and watches for room if it is not all. */
+void connection_flush(struct connection *c);
+/* What it is watched for follows from its state, which has changed. */
+void connection_watch(struct connection *c);
+/* The frame that was held may go on. */
+void connection_resume(struct connection *c);
+/* Ends it now. Only from its own handler or from where nothing refers to it any more. */
+void connection_release(struct connection *c);
 /* Ends the connection from the loop, not at once; `flush`: after everything was sent. */
 void connection_end(struct connection *c, bool flush);
 void connection_broadcast(struct monitor *m, uint16_t type, const struct writer *payload);
 void connection_give_back(struct monitor *m);
 
 /* monitor-request.c */
-void request_handle(struct connection *c, const struct frame_header *header, struct reader payload);
+/* False: not yet; the frame is to be held until connection_resume. */
+bool request_handle(struct connection *c, const struct frame_header *header, struct reader payload);
+/* A text for what the connection is busy with, or NULL. */
+const char *request_busy(const struct connection *c);
+/* True when there is room for one more attach, streaming exec or dial; else LIMIT was answered. */
+bool request_room(struct monitor *m, struct request *to);
 /* A connection has ended: nothing may point to it any more. */
 void request_forget(struct connection *c);
 struct writer reply_begin(struct monitor *m);
@@ -210,6 +246,8 @@ void job_capture(struct job *job, int index, const char *data, size_t length);
 /* What its deadline does, now: the runtime is killed with all that it started. */
 void job_expire(struct job *job);
 bool job_wrote_pid(const struct job *job);
+/* The terminal that the runtime made and sent, once that has returned; or -errno. */
+int job_terminal(struct job *job);
 /* A pidfd of the process that the pid file names, if it is this monitor's child; else -errno. */
 int job_adopt(struct job *job, pid_t *pid, uint64_t *start_time);
 /* True for exit code 0 within the deadline; else the request is answered with TIMEOUT, RUNTIME_FAILED or SYSCALL. */
@@ -235,6 +273,8 @@ void container_release(struct monitor *m, struct request *to, struct reader *r);
 /* monitor-output.c */
 /* Pipes for a container's output; fills the write ends. 0 or -errno. */
 int output_open(struct container *c, uid_t uid, gid_t gid, int write_ends[2]);
+/* Its output comes from a terminal, which is taken over: 0 or -errno. */
+int output_terminal(struct container *c, int master);
 /* Reads what was written before the container exited, at most 2 s long, and ends the log. */
 void output_finish(struct container *c);
 void output_close(struct container *c);
@@ -243,12 +283,65 @@ void output_report(struct container *c);
 
 /* monitor-exec.c */
 void exec_request(struct monitor *m, struct request *to, struct reader *r);
+void exec_stream_request(struct monitor *m, struct request *to, struct reader *r);
+/* False: it has not started yet. `*input` NULL: it takes none. */
+bool exec_input(struct exec *exec, struct input **input);
+/* Its client sends nothing more. */
+void exec_end_input(struct exec *exec);
+void exec_resize(struct exec *exec, uint16_t width, uint16_t height);
+bool exec_is_stream(const struct exec *exec);
 /* Its client has gone: nobody waits for the result. */
 void exec_abandon(struct exec *exec);
 /* The connection has room again. */
 void exec_resume(struct exec *exec);
 /* If `pid` is an exec's process, handles its end. */
 bool exec_exited(struct monitor *m, pid_t pid);
+
+/* monitor-input.c */
+/* Takes over the write end of a pipe, or a terminal, which does not block. */
+void input_open(struct input *input, struct monitor *m, int fd);
+/* What is sent from now on is dropped. Who waits for room goes on. */
+void input_close(struct input *input);
+/* INPUT, STDIN_CLOSE and RESIZE, which have no reply. False: not yet. */
+bool input_handle(struct connection *c, uint16_t type, struct reader *r);
+/* A connection has ended. */
+void input_forget(struct input *input, struct connection *c);
+
+/* monitor-terminal.c */
+/* A socket that a runtime sends a terminal to; or -errno. */
+int terminal_listen(const char *path);
+/* What was sent to it: the master, not blocking; or -errno. */
+int terminal_receive(int listener);
+/* Sets it up as containers expect and returns a slave that keeps it from being hung up, or -errno. */
+int terminal_prepare(int master);
+void terminal_resize(int master, uint16_t width, uint16_t height);
+/* As if ^D were typed, where that means something. */
+void terminal_end_input(int master);
+
+/* monitor-attach.c */
+void attach_request(struct monitor *m, struct request *to, struct reader *r);
+/* What a container has said, for all who are attached. Waits for nobody. `stream` 1 or 2. */
+void attach_tee(struct container *c, uint8_t stream, const char *data, size_t length);
+/* The container has ended: clients get what is left for them, and then are told. */
+void attach_finish(struct container *c);
+/* The connection has taken something. */
+void attach_resume(struct attach *attach);
+/* Its connection has ended. */
+void attach_leave(struct attach *attach);
+/* Of its container's, NULL where there is none or it is not this client's. */
+struct input *attach_input(struct attach *attach);
+void attach_end_input(struct attach *attach);
+void attach_resize(struct attach *attach, uint16_t width, uint16_t height);
+
+/* monitor-dial.c */
+void dial_request(struct monitor *m, struct request *to, struct reader *r);
+/* The connection is to be read or written, or has ended, while bytes are relayed. */
+void dial_client(struct dial *dial, uint32_t events);
+bool dial_relays(const struct dial *dial);
+/* What a connection that relays is to be watched for. */
+uint32_t dial_events(const struct dial *dial);
+/* Its connection has ended. */
+void dial_leave(struct dial *dial);
 
 /* monitor-kill.c */
 /* SIGKILL for a process, its group, its session and its descendants. */

@@ -37,7 +37,11 @@ static const struct {
 	{ "logError", "si" },		   { "logRecovered", "s8" },
 	{ "startStats.reply", "s4" },	   { "stats.add", "4slF" },
 	{ "stats.remove", "N" },	   { "stats.read", "1N" },
-	{ "stats.read.reply", "R" },
+	{ "stats.read.reply", "R" },	   { "create.terminal", "s4slls442s" },
+	{ "execStream", "s4122llb" },	   { "input", "b" },
+	{ "resize", "22" },		   { "execExit", "1i" },
+	{ "attach", "s1" },		   { "gap", "18" },
+	{ "netConnect", "s24" },
 };
 
 /* What recorded frames are named: replies with ".reply" after it. */
@@ -68,11 +72,20 @@ static const struct {
 	{ MSG_ACK_EXIT, "ackExit" },
 	{ MSG_RELEASE, "release" },
 	{ MSG_SHUTDOWN, "shutdown" },
+	{ MSG_ATTACH, "attach" },
+	{ MSG_RESIZE, "resize" },
+	{ MSG_EXEC_STREAM, "execStream" },
+	{ MSG_STDIN_CLOSE, "stdinClose" },
+	{ MSG_NET_CONNECT, "netConnect" },
+	{ MSG_INPUT, "input" },
 	{ EVT_EXITED, "exited" },
 	{ EVT_EXIT, "exit" },
 	{ EVT_EXEC_OUTPUT, "exec.output" },
 	{ EVT_LOG_ERROR, "logError" },
 	{ EVT_LOG_RECOVERED, "logRecovered" },
+	{ EVT_EXEC_EXIT, "execExit" },
+	{ EVT_GAP, "gap" },
+	{ EVT_ATTACH_END, "attachEnd" },
 };
 
 static const char *const operations[] = { "",  "s41",	 "s", "s",  "s",  "s4b", "sb", "ss", "sss8ss", "s", "ssssl",

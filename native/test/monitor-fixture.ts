@@ -21,6 +21,8 @@ import { encodeFrame, type Frame, FrameReader, PayloadReader, PayloadWriter } fr
 import { Monitor } from "../../src/monitor/monitor.ts";
 import type { MonitorError } from "../../src/monitor/monitor-error.ts";
 import type { CreateRequest, ExecRequest, MonitoredContainer } from "../../src/monitor/protocol.ts";
+import type { MonitorSession } from "../../src/monitor/session.ts";
+import type { ExecStreamRequest } from "../../src/monitor/stream-protocol.ts";
 
 const BINARY =
   process.env.NACELLE_NATIVE ?? join(dirname(fileURLToPath(import.meta.url)), "../../build/nacelle-native");
@@ -40,6 +42,9 @@ const APPLETS = [
   "head",
   "ulimit",
   "tr",
+  "stty",
+  "tty",
+  "wc",
 ];
 
 /** Where an executable is, as a shell would find it. */
@@ -200,7 +205,16 @@ export function bundle(place: Place, runtime: string, id: string, args: readonly
     ociVersion: "1.0.2",
     process: process_,
     root: { path: place.rootfs, readonly: true },
-    mounts: [{ destination: "/proc", type: "proc", source: "proc" }],
+    mounts: [
+      { destination: "/proc", type: "proc", source: "proc" },
+      { destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["nosuid", "mode=755"] },
+      {
+        destination: "/dev/pts",
+        type: "devpts",
+        source: "devpts",
+        options: ["newinstance", "ptmxmode=0666", "mode=0620"],
+      },
+    ],
     linux: { cgroupsPath: `/${name}`, namespaces },
   };
   writeFileSync(join(dir, "config.json"), JSON.stringify(spec));
@@ -221,6 +235,7 @@ export function createRequest(b: Bundle, change: Partial<CreateRequest> = {}): C
       b.bundle,
       "--pid-file",
       "@pid-file",
+      ...(change.terminal ? ["--console-socket", "@console"] : []),
       b.id,
     ],
     env: RUNTIME_ENV,
@@ -251,6 +266,51 @@ export function execRequest(b: Bundle, args: readonly string[], change: Partial<
   };
 }
 
+/** EXEC_STREAM with all streams, or with a terminal. */
+export function streamRequest(
+  b: Bundle,
+  args: readonly string[],
+  change: Partial<ExecStreamRequest> = {},
+): ExecStreamRequest {
+  const terminal = change.terminal === true;
+  const console = terminal ? ["--console-socket", "@console"] : [];
+  const files = ["--log", "@log", "exec", "--detach", "--pid-file", "@pid-file", "--process", "@process", ...console];
+  return {
+    argv: [b.runtime, "--root", b.root, ...files, b.id],
+    env: RUNTIME_ENV,
+    deadlineMs: 30_000,
+    stdin: true,
+    stdout: true,
+    stderr: !terminal,
+    terminal,
+    width: 0,
+    height: 0,
+    process: Buffer.from(JSON.stringify({ ...b.process, terminal, args })),
+    ...change,
+  };
+}
+
+/** A session on a data connection; disposing of it ends it. */
+export function exec(
+  s: Sandbox,
+  b: Bundle,
+  args: readonly string[],
+  change: Partial<ExecStreamRequest> = {},
+): Promise<MonitorSession> {
+  return s.monitor.exec(b.id, streamRequest(b, args, change), new AbortController().signal);
+}
+
+/** All that a session says, to its end. */
+export async function collect(session: MonitorSession): Promise<{ stdout: string; stderr: string; lost: number }> {
+  const said = { stdout: [] as Buffer[], stderr: [] as Buffer[] };
+  let lost = 0;
+  for await (const output of session.output) {
+    if ("data" in output) said[output.stream].push(output.data);
+    else lost += Number(output.lostBytes);
+  }
+  return { stdout: Buffer.concat(said.stdout).toString(), stderr: Buffer.concat(said.stderr).toString(), lost };
+}
+
 /** CREATE and START of a container. */
 export async function run(
   s: Sandbox,
@@ -258,9 +318,10 @@ export async function run(
   id: string,
   args: readonly string[],
   extra: object = {},
+  change: Partial<CreateRequest> = {},
 ): Promise<Bundle> {
   const b = bundle(s.place, runtime, id, args, extra);
-  await s.monitor.create(id, createRequest(b));
+  await s.monitor.create(id, createRequest(b, change));
   await s.monitor.start(id, startCall(b));
   return b;
 }

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { encodeFrame, type Frame, FrameReader, WireError } from "../../src/lib/wire.ts";
 import * as protocol from "../../src/monitor/protocol.ts";
+import * as streams from "../../src/monitor/stream-protocol.ts";
 
 const { EVENT, MESSAGE } = protocol;
 const REPLY = 0x8000;
@@ -41,6 +42,30 @@ const exec: protocol.ExecRequest = {
   timeoutMs: 2000,
   maxOutput: 16_777_216,
   process: Buffer.from('{"args":["id"]}'),
+};
+const terminal: protocol.CreateRequest = {
+  argv: [...base, "create", "--console-socket", "@console", "ctr1"],
+  env,
+  deadlineMs: 60_000,
+  cwd: "/run/b",
+  logPath: "",
+  uid: 1000,
+  gid: 1001,
+  stdin: true,
+  stdinOnce: true,
+  terminal: true,
+};
+const execStream: streams.ExecStreamRequest = {
+  argv: [...base, "exec", "--process", "@process", "ctr1"],
+  env,
+  deadlineMs: 10_000,
+  stdin: true,
+  stdout: true,
+  stderr: false,
+  terminal: true,
+  width: 80,
+  height: 24,
+  process: Buffer.from('{"args":["sh"]}'),
 };
 const start = { argv: [...base, "start", "ctr1"], env, deadlineMs: 10_000 };
 const remove = { argv: [...base, "delete", "--force", "ctr1"], env, deadlineMs: 5000 };
@@ -87,6 +112,13 @@ const requests: readonly [string, number, Buffer][] = [
   ["ackExit", MESSAGE.ackExit, protocol.encodeId("ctr2")],
   ["release", MESSAGE.release, protocol.encodeId("ctr2")],
   ["shutdown", MESSAGE.shutdown, nothing],
+  ["create.terminal", MESSAGE.create, protocol.encodeCreate("ctr1", terminal)],
+  ["execStream", MESSAGE.execStream, streams.encodeExecStream("ctr1", execStream)],
+  ["input", MESSAGE.input, streams.encodeInput(Buffer.from("hi\n"))],
+  ["resize", MESSAGE.resize, streams.encodeResize(132, 43)],
+  ["stdinClose", MESSAGE.stdinClose, nothing],
+  ["attach", MESSAGE.attach, streams.encodeAttach("ctr1", { stdin: true, stdout: true, stderr: true })],
+  ["netConnect", MESSAGE.netConnect, streams.encodeDial({ netns: "/run/netns/n1", port: 8080, deadlineMs: 10_000 })],
 ];
 
 const runtimeFailed = { code: "RUNTIME_FAILED", errno: 137, what: "log tail\nstderr tail", path: "" };
@@ -110,6 +142,8 @@ const received: readonly [string, number, (payload: Buffer) => unknown, unknown]
   ["logReopen.reply", MESSAGE.logReopen | REPLY, protocol.decodeU64, 9007199254740993n],
   ["exit", EVENT.exit, protocol.decodeContainer, { ...ctr2, acked: false }],
   ["logError", EVENT.logError, protocol.decodeLogError, { id: "ctr1", errno: 28 }],
+  ["execExit", EVENT.execExit, streams.decodeStreamExit, { outcome: "signaled", status: 15 }],
+  ["gap", EVENT.gap, streams.decodeGap, { stream: "stderr", lostBytes: 70_000n }],
   ["logRecovered", EVENT.logRecovered, protocol.decodeLogRecovered, { id: "ctr1", lostBytes: 4096n }],
 ];
 

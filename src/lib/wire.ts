@@ -27,6 +27,22 @@ export function encodeFrame(type: number, seq: bigint, payload: Buffer, isError 
   return Buffer.concat([header, payload]);
 }
 
+/** The frame that these bytes begin with; undefined while it is not whole. Throws `WireError` on an oversized one. */
+export function cutFrame(bytes: Buffer): Frame | undefined {
+  if (bytes.length < FRAME_HEADER) return undefined;
+  const length = bytes.readUInt32LE(0);
+  if (length > FRAME_MAX) throw new WireError(`frame of ${length} bytes exceeds ${FRAME_MAX}`);
+  if (bytes.length < FRAME_HEADER + length) return undefined;
+  const type = bytes.readUInt16LE(4);
+  const isError = (bytes.readUInt16LE(6) & FLAG_ERROR) !== 0;
+  return {
+    type,
+    isError,
+    seq: bytes.readBigUInt64LE(8),
+    payload: bytes.subarray(FRAME_HEADER, FRAME_HEADER + length),
+  };
+}
+
 /** Cuts a byte stream into frames, however it was chunked. */
 export class FrameReader {
   #chunks: Buffer[] = [];
@@ -43,20 +59,14 @@ export class FrameReader {
 
   #next(): Frame | undefined {
     if (this.#length < FRAME_HEADER) return undefined;
-    const head = this.#peek(FRAME_HEADER);
-    const length = head.readUInt32LE(0);
+    const length = this.#peek(FRAME_HEADER).readUInt32LE(0);
     if (length > FRAME_MAX) throw new WireError(`frame of ${length} bytes exceeds ${FRAME_MAX}`);
     if (this.#length < FRAME_HEADER + length) return undefined;
     const bytes = this.#peek(FRAME_HEADER + length);
     const rest = bytes.length === this.#length ? undefined : this.#joined().subarray(FRAME_HEADER + length);
     this.#chunks = rest === undefined ? [] : [rest];
     this.#length = rest?.length ?? 0;
-    return {
-      type: bytes.readUInt16LE(4),
-      isError: (bytes.readUInt16LE(6) & FLAG_ERROR) !== 0,
-      seq: bytes.readBigUInt64LE(8),
-      payload: bytes.subarray(FRAME_HEADER, FRAME_HEADER + length),
-    };
+    return cutFrame(bytes);
   }
 
   #peek(length: number): Buffer {

@@ -1,6 +1,8 @@
+import type { Socket } from "node:net";
 import { step } from "../lib/steps.ts";
 import { type Frame, WireError } from "../lib/wire.ts";
 import { MonitorConnection, nextSeq, type Pending } from "./connection.ts";
+import { dial } from "./dial.ts";
 import { type ExecSyncResult, execSync } from "./exec-sync.ts";
 import { lost, MonitorError } from "./monitor-error.ts";
 import {
@@ -25,6 +27,14 @@ import {
   type RuntimeCall,
   type RuntimeResult,
 } from "./protocol.ts";
+import { MonitorSession } from "./session.ts";
+import {
+  type DialRequest,
+  type ExecStreamRequest,
+  encodeAttach,
+  encodeExecStream,
+  type StreamChoice,
+} from "./stream-protocol.ts";
 
 /** How much longer than its own deadline the monitor may take to say that it has passed. */
 const GRACE_MS = 5_000;
@@ -113,6 +123,29 @@ export class Monitor {
   /** Runs a process in a container to its end, on a connection of its own. Ending the wait kills the process. */
   execSync(id: string, request: ExecRequest, signal?: AbortSignal): Promise<ExecSyncResult> {
     return execSync({ socketPath: this.#options.socketPath, epoch: this.#options.epoch }, id, request, signal);
+  }
+
+  /**
+   * Starts a process in a container and carries its streams; resolves when it runs. Its owner disposes of the session,
+   * which kills the process. UNSUPPORTED: the monitor is of a version that has no sessions.
+   */
+  exec(id: string, request: ExecStreamRequest, signal: AbortSignal): Promise<MonitorSession> {
+    const payload = encodeExecStream(id, request);
+    const answerMs = request.deadlineMs + GRACE_MS;
+    const asked = { what: `EXEC_STREAM ${id}`, type: MESSAGE.execStream, payload, answerMs };
+    return MonitorSession.open(this.#options, asked, signal);
+  }
+
+  /** From now on, what a container says, and its input; loses output instead of holding anything up. Errors as of `exec`. */
+  attach(id: string, streams: StreamChoice, signal: AbortSignal): Promise<MonitorSession> {
+    const payload = encodeAttach(id, streams);
+    const asked = { what: `ATTACH ${id}`, type: MESSAGE.attach, payload, answerMs: DEFAULT_DEADLINE_MS };
+    return MonitorSession.open(this.#options, asked, signal);
+  }
+
+  /** A connection to 127.0.0.1, else ::1, in a network namespace. Its owner destroys it. Errors as of `exec`. */
+  dial(request: DialRequest, signal: AbortSignal): Promise<Socket> {
+    return dial(this.#options, request, signal);
   }
 
   /** Leaves the log file for a new one of the same path; returns its inode, 0 for a container without log. */

@@ -14,9 +14,23 @@ export const MESSAGE = {
   ackExit: 0x0308,
   release: 0x0309,
   shutdown: 0x030a,
+  attach: 0x0310,
+  resize: 0x0311,
+  execStream: 0x0312,
+  stdinClose: 0x0313,
+  netConnect: 0x0314,
+  input: 0x0316,
 } as const;
 
-export const EVENT = { exit: 0x4301, execOutput: 0x4303, logError: 0x4304, logRecovered: 0x4305 } as const;
+export const EVENT = {
+  exit: 0x4301,
+  execOutput: 0x4303,
+  logError: 0x4304,
+  logRecovered: 0x4305,
+  execExit: 0x4306,
+  gap: 0x4309,
+  attachEnd: 0x430a,
+} as const;
 
 /** Why the monitor refused or failed; LOST and MALFORMED_REPLY are found on this side. */
 export type MonitorErrorCode = (typeof ERROR_CODES)[number] | "LOST" | "MALFORMED_REPLY";
@@ -75,8 +89,12 @@ export interface CreateRequest extends RuntimeCall {
   /** Owner of the container's stdio pipes, in the host's ids. */
   readonly uid: number;
   readonly gid: number;
-  /** Stdin is a pipe that stays open, else /dev/null. */
+  /** Standard input can be attached to; else it is /dev/null, or a terminal that nobody types at. */
   readonly stdin: boolean;
+  /** It ends with the input of the first client that attached to it. */
+  readonly stdinOnce?: boolean;
+  /** Input and output are a terminal: `process.terminal` is set, and the runtime is given "@console" as its console socket. */
+  readonly terminal?: boolean;
   /** Directory whose kills for memory are counted in `oomKills`; absent: none are told. */
   readonly memoryCgroup?: string;
 }
@@ -100,7 +118,7 @@ export interface HelloReply {
 }
 
 export type Outcome = "exited" | "signaled" | "timedOut" | "cancelled";
-const OUTCOMES: readonly Outcome[] = ["exited", "signaled", "timedOut", "cancelled"];
+export const OUTCOMES: readonly Outcome[] = ["exited", "signaled", "timedOut", "cancelled"];
 
 export interface RuntimeResult {
   readonly outcome: Outcome;
@@ -139,7 +157,7 @@ export function encodeCreate(id: string, request: CreateRequest): Buffer {
   return writer
     .u32(request.uid)
     .u32(request.gid)
-    .u16(request.stdin ? 1 : 0)
+    .u16((request.stdin ? 1 : 0) | (request.stdinOnce === true ? 2 : 0) | (request.terminal === true ? 4 : 0))
     .str(request.memoryCgroup ?? "")
     .done();
 }

@@ -1,0 +1,265 @@
+#include <string.h>
+#include <sys/mman.h>
+
+#include "monitor.h"
+#include "sys.h"
+
+enum {
+	RING = 256 * 1024,
+	PIECE = 16 * 1024,     /* of one OUTPUT; what is lost is lost in such pieces */
+	PENDING = 64 * 1024,   /* unsent bytes up to which the connection is given more */
+	STALL_MS = 30000,
+	PIECE_HEADER = 5,      /* u8 stream, u32 length, as in OUTPUT */
+};
+
+struct attach {
+	struct monitor *monitor; /* NULL: the slot is free */
+	struct connection *connection;
+	struct container *container; /* NULL: it has ended */
+	uint64_t seq;
+	uint8_t streams;
+	bool input_ended;
+	struct timer timer; /* set while the client takes nothing */
+	uint8_t *ring;      /* NULL until it is needed; pieces, which may go over its end */
+	size_t begin;
+	size_t length;
+	uint64_t gaps[2];   /* bytes of stdout and stderr that were lost before what is in the ring */
+};
+
+static struct attach attaches[MAX_SESSIONS];
+
+/* A copy to or from the ring, `at` bytes after its beginning. */
+static void ring_copy(struct attach *a, size_t at, uint8_t *bytes, size_t length, bool in)
+{
+	size_t place = (a->begin + at) % RING;
+	size_t first = length < RING - place ? length : RING - place;
+
+	if (in) {
+		memcpy(a->ring + place, bytes, first);
+		memcpy(a->ring, bytes + first, length - first);
+	} else {
+		memcpy(bytes, a->ring + place, first);
+		memcpy(bytes + first, a->ring, length - first);
+	}
+}
+
+/* Length of the first piece, with its header. */
+static size_t first_piece(struct attach *a, uint8_t *stream)
+{
+	uint8_t header[PIECE_HEADER] = { 0 };
+	struct reader r = wire_reader(header, sizeof(header));
+
+	ring_copy(a, 0, header, sizeof(header), false);
+	*stream = wire_u8(&r);
+	return PIECE_HEADER + wire_u32(&r);
+}
+
+static void drop_piece(struct attach *a, size_t length)
+{
+	a->begin = (a->begin + length) % RING;
+	a->length -= length;
+}
+
+/* Makes room by losing the oldest. */
+static void keep(struct attach *a, uint8_t stream, const char *data, size_t length)
+{
+	uint8_t header[PIECE_HEADER] = { 0 };
+	struct writer w = wire_writer(header, sizeof(header));
+
+	if (!a->ring) {
+		void *p = mmap(NULL, RING, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+		if (p == MAP_FAILED) {
+			a->gaps[stream - 1] += length;
+			return;
+		}
+		a->ring = p;
+	}
+	while (RING - a->length < PIECE_HEADER + length) {
+		uint8_t oldest;
+		size_t piece = first_piece(a, &oldest);
+
+		a->gaps[oldest - 1] += piece - PIECE_HEADER;
+		drop_piece(a, piece);
+	}
+	wire_put_u8(&w, stream);
+	wire_put_u32(&w, (uint32_t)length);
+	ring_copy(a, a->length, header, sizeof(header), true);
+	ring_copy(a, a->length + PIECE_HEADER, (uint8_t *)(uintptr_t)data, length, true);
+	a->length += PIECE_HEADER + length;
+}
+
+static void leave(struct attach *a)
+{
+	timer_clear(&a->monitor->timers, &a->timer);
+	if (a->ring)
+		(void)munmap(a->ring, RING);
+	a->connection->attach = NULL;
+	*a = (struct attach){ .monitor = NULL };
+}
+
+/* It has taken nothing for too long. */
+static void stalled(struct timer *timer)
+{
+	struct attach *a = container_of(timer, struct attach, timer);
+
+	connection_end(a->connection, false);
+}
+
+static void send_gaps(struct attach *a)
+{
+	for (uint8_t i = 0; i < 2; i++) {
+		struct writer w = reply_begin(a->monitor);
+
+		if (a->gaps[i] == 0)
+			continue;
+		wire_put_u8(&w, (uint8_t)(i + 1));
+		wire_put_u64(&w, a->gaps[i]);
+		a->gaps[i] = 0;
+		connection_send(a->connection, EVT_GAP, 0, a->seq, w.data, w.length);
+	}
+}
+
+static bool has_room(const struct attach *a)
+{
+	return connection_pending(a->connection) <= PENDING && !a->connection->closing;
+}
+
+/* Gives the connection what it takes. */
+static void pump(struct attach *a)
+{
+	struct connection *c = a->connection;
+
+	if (has_room(a))
+		send_gaps(a);
+	while (a->length > 0 && has_room(a)) {
+		uint8_t stream;
+		size_t piece = first_piece(a, &stream);
+		uint8_t *at = connection_reserve(c, piece);
+
+		if (!at)
+			break;
+		ring_copy(a, 0, at, piece, false);
+		drop_piece(a, piece);
+		connection_commit(c, EVT_EXEC_OUTPUT, a->seq, piece);
+	}
+	if (!a->container && a->length == 0 && a->gaps[0] + a->gaps[1] == 0) {
+		connection_send(c, EVT_ATTACH_END, 0, a->seq, "", 0);
+		leave(a);
+	} else if (connection_pending(c) == 0) {
+		timer_clear(&a->monitor->timers, &a->timer);
+	} else if (!a->timer.link) {
+		timer_set(&a->monitor->timers, &a->timer, STALL_MS, stalled);
+	}
+}
+
+void attach_resume(struct attach *a)
+{
+	timer_clear(&a->monitor->timers, &a->timer);
+	pump(a);
+}
+
+static void tee(struct attach *a, uint8_t stream, const char *data, size_t length)
+{
+	for (size_t at = 0; at < length; at += PIECE) {
+		size_t part = length - at < PIECE ? length - at : PIECE;
+		uint8_t *to = a->length == 0 && has_room(a) ? connection_reserve(a->connection, PIECE_HEADER + part) : NULL;
+		struct writer w = wire_writer(to, PIECE_HEADER + part);
+
+		if (!to) {
+			keep(a, stream, data + at, part);
+			continue;
+		}
+		wire_put_u8(&w, stream);
+		wire_put_bytes(&w, data + at, part);
+		connection_commit(a->connection, EVT_EXEC_OUTPUT, a->seq, w.length);
+	}
+	pump(a);
+}
+
+void attach_tee(struct container *c, uint8_t stream, const char *data, size_t length)
+{
+	for (size_t i = 0; i < MAX_SESSIONS; i++)
+		if (attaches[i].monitor && attaches[i].container == c && (attaches[i].streams & (1U << stream)))
+			tee(&attaches[i], stream, data, length);
+}
+
+void attach_finish(struct container *c)
+{
+	for (size_t i = 0; i < MAX_SESSIONS; i++) {
+		if (!attaches[i].monitor || attaches[i].container != c)
+			continue;
+		attaches[i].container = NULL;
+		pump(&attaches[i]);
+	}
+}
+
+struct input *attach_input(struct attach *a)
+{
+	return a->container && (a->streams & STREAM_STDIN) && !a->input_ended ? &a->container->input : NULL;
+}
+
+void attach_end_input(struct attach *a)
+{
+	struct input *input = attach_input(a);
+
+	a->input_ended = true;
+	/* A terminal is never closed for one client: what reads it would be hung up. */
+	if (input && a->container->input_once && !a->container->has_terminal)
+		input_close(input);
+}
+
+void attach_leave(struct attach *a)
+{
+	struct connection *c = a->connection;
+	struct input *input = a->container ? &a->container->input : NULL;
+
+	attach_end_input(a);
+	leave(a);
+	if (input)
+		input_forget(input, c);
+}
+
+void attach_resize(struct attach *a, uint16_t width, uint16_t height)
+{
+	if (a->container && a->container->has_terminal)
+		terminal_resize(a->container->streams[0].source.fd, width, height);
+}
+
+static void attach(struct monitor *m, struct request *to, struct container *c, uint8_t streams)
+{
+	struct attach *a = attaches;
+
+	if (!request_room(m, to))
+		return;
+	while (a->monitor)
+		a++;
+	*a = (struct attach){ .monitor = m, .connection = to->connection, .container = c, .seq = to->seq, .streams = streams };
+	to->connection->attach = a;
+	reply_empty(m, to);
+}
+
+void attach_request(struct monitor *m, struct request *to, struct reader *r)
+{
+	char id[CONTAINER_ID_MAX + 1];
+	struct container *c;
+	uint8_t streams;
+
+	(void)wire_copy(r, id, sizeof(id));
+	streams = wire_u8(r);
+	if (r->bad)
+		return;
+	c = container_find(m, id);
+	if (streams & ~(STREAM_STDIN | STREAM_STDOUT | STREAM_STDERR))
+		reply_text(m, to, ERR_MALFORMED, 0, "streams");
+	else if (to->connection->kind != KIND_DATA)
+		reply_text(m, to, ERR_UNSUPPORTED, 0, "ATTACH on a control connection");
+	else if (request_busy(to->connection))
+		reply_text(m, to, ERR_BUSY, 0, request_busy(to->connection));
+	else if (!c)
+		reply_text(m, to, ERR_NO_SUCH, 0, "container");
+	else if (c->process.fd < 0)
+		reply_text(m, to, ERR_WRONG_STATE, 0, c->status.state == STATE_EXITED ? "exited" : "creating");
+	else
+		attach(m, to, c, streams);
+}
