@@ -97,7 +97,6 @@ const container: readonly Target[] = [
   ["config.log_path", "below"],
   ["config.stop_signal", "choice"],
   ["config.windows", { value: {} }, UNIMPLEMENTED],
-  ["config.tty", { value: true }, UNIMPLEMENTED],
   ["config.linux.security_context.run_as_username", { value: "nobody-here" }, INVALID_ARGUMENT, "run_as_username"],
   ["config.linux.security_context.masked_paths[0]", { value: "etc" }],
   [

@@ -85,6 +85,8 @@ export async function buildContainer(
     uid: found.user.uid,
     gid: found.user.gid,
     stdin: container.config.stdin,
+    stdinOnce: container.config.stdinOnce,
+    terminal: container.config.tty,
     memoryCgroup: ports.memoryCgroup(sandbox, container.id),
   };
   const process = await createProcess(ports.monitors.require(sandbox.id), handler, call, control.signal);

@@ -5,6 +5,7 @@ import { orAborted } from "../lib/or-aborted.ts";
 import type { Retries } from "../lib/retries.ts";
 import { Turns } from "../lib/turns.ts";
 import type { MonitoredContainer } from "../monitor/protocol.ts";
+import type { MonitorSession } from "../monitor/session.ts";
 import type { ContainerConfig, SandboxConfig } from "../oci/config.ts";
 import { startProcess } from "../sandbox/runtime-calls.ts";
 import { requireReady, type Sandbox } from "../sandbox/sandbox.ts";
@@ -14,6 +15,7 @@ import { exited, startFailed } from "./ending.ts";
 import { type ExecResult, execSync } from "./exec-sync.ts";
 import { Exits } from "./exits.ts";
 import { releaseContainer } from "./release-container.ts";
+import { type ExecSession, openAttach, openExec, type SessionStreams } from "./sessions.ts";
 import { Signals } from "./signals.ts";
 import { Stops } from "./stops.ts";
 
@@ -122,6 +124,19 @@ export class ContainerService {
       timeoutMs,
       signal,
     );
+  }
+
+  /** Runs a command and carries its streams; resolves when it runs. Disposing of the session kills it. */
+  async exec(idOrPrefix: string, request: ExecSession, signal: AbortSignal): Promise<MonitorSession> {
+    const container = requirePhase(this.get(idOrPrefix), "running");
+    // For the start alone: how many run is the monitor's limit, and a session may last for days.
+    using _turn = await this.#execs.take(container.sandboxId, signal);
+    return await openExec(this.#ports, this.#ports.sandboxes.byId(container.sandboxId), container, request, signal);
+  }
+
+  /** The streams of its first process. Disposing of the session leaves that alone. */
+  async attach(idOrPrefix: string, streams: SessionStreams, signal: AbortSignal): Promise<MonitorSession> {
+    return await openAttach(this.#ports, this.get(idOrPrefix), streams, signal);
   }
 
   async reopenLog(idOrPrefix: string, signal: AbortSignal): Promise<void> {

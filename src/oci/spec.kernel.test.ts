@@ -234,7 +234,7 @@ for (const name of ["runc", "crun"]) {
       await once(io.stdout, "data");
       assert.equal(JSON.parse(run(stateArgs(handler, options))).status, "running");
       const processFile = join(base, "process.json");
-      writeFileSync(processFile, JSON.stringify(execProcess(spec, ["cat", "/proc/self/status"], false)));
+      writeFileSync(processFile, JSON.stringify(execProcess(spec.process, ["cat", "/proc/self/status"], false)));
       const argv = execArgs(handler, { ...options, processFile, pidFile: join(base, "exec.pid"), detach: false });
       const shown = run(argv);
       assert.match(shown, /^CapBnd:\t00000000a80425fb$/m);

@@ -16,8 +16,12 @@ export interface CreateCall {
   readonly logPath: string;
   readonly uid: number;
   readonly gid: number;
-  /** Standard input is a pipe that stays open; otherwise /dev/null. */
+  /** Standard input can be attached to; otherwise it is /dev/null. */
   readonly stdin: boolean;
+  /** Its input ends with that of the first client. */
+  readonly stdinOnce?: boolean;
+  /** As `process.terminal` of the bundle says. */
+  readonly terminal?: boolean;
   /** Where the kernel counts kills for memory; absent: none are told. */
   readonly memoryCgroup?: string;
 }
@@ -48,13 +52,16 @@ export async function createProcess(
   signal?: AbortSignal,
 ): Promise<Process> {
   const { id, bundle } = call;
-  const argv = createArgs(handler, { id, bundle, pidFile: "@pid-file", log: "@log" });
+  const files = { id, bundle, pidFile: "@pid-file", log: "@log" };
+  const argv = createArgs(handler, call.terminal === true ? { ...files, consoleSocket: "@console" } : files);
   // A monitor that cannot be told ends it at the deadline.
   const kill = () => void signalProcess(monitor, id, SIGKILL).catch(() => {});
   signal?.addEventListener("abort", kill);
   try {
-    return await explained(`${handler.name} create`, () =>
-      monitor.create(id, { ...call, cwd: bundle, argv, env: monitorEnvironment, deadlineMs: DEADLINE_MS }),
+    return await explained(
+      `${handler.name} create`,
+      () => monitor.create(id, { ...call, cwd: bundle, argv, env: monitorEnvironment, deadlineMs: DEADLINE_MS }),
+      monitor,
     );
   } catch (error) {
     signal?.throwIfAborted();
@@ -154,18 +161,27 @@ async function forgetProcess(operations: Operations, { name, root }: RuntimeHand
   await operations.perform([remove], { owner: id, what: `removing the state of ${name}`, deadlineMs: FORGET_MS });
 }
 
-/** Turns what a monitor says of a failure into a sentence, with the runtime's own words where it has said something. */
-export async function explained<T>(what: string, call: () => Promise<T>): Promise<T> {
+/**
+ * Turns what a monitor says of a failure into a sentence, with the runtime's own words where it has said something.
+ * `monitor` is named where it is too old for the call.
+ */
+export async function explained<T>(what: string, call: () => Promise<T>, monitor?: Pick<Monitor, "hello">): Promise<T> {
   try {
     return await call();
   } catch (error) {
     if (!(error instanceof MonitorError)) throw error;
+    if (error.monitorCode === "UNSUPPORTED" && monitor !== undefined) throw outdated(what, monitor, error);
     const kind = kinds[error.monitorCode];
     if (kind === undefined) throw error;
     const detail =
       kind === "failedPrecondition" ? `: the container is ${error.what}` : ` failed: ${runtimeError(error.what)}`;
     throw new DomainError(kind, `${what}${detail}`, { cause: error });
   }
+}
+
+function outdated(what: string, { hello }: Pick<Monitor, "hello">, cause: MonitorError): DomainError {
+  const text = `${what}: the pod's monitor was started by an earlier nacelle (${hello?.build ?? "unknown"}), which cannot do that (${cause.what}): create the pod anew`;
+  return new DomainError("failedPrecondition", text, { cause });
 }
 
 /** What a caller can do about it; all else is not his concern. */

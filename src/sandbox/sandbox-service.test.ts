@@ -12,6 +12,10 @@ import { SandboxStore } from "./sandbox-store.ts";
 const hostNetwork = aSandboxConfig({ namespaces: { network: "node", pid: "container", ipc: "pod", targetId: "" } });
 const never = new AbortController().signal;
 
+const nobody = (): never => {
+  throw new Error("nobody dials here");
+};
+
 /** A service over a real store, whose launcher does what `perform` says and which owns nothing else. */
 function setup(root: string, ports: Partial<SandboxServicePorts> & { perform?: () => Promise<void> } = {}) {
   const store = open(root);
@@ -35,7 +39,7 @@ function setup(root: string, ports: Partial<SandboxServicePorts> & { perform?: (
     discards: new Retries(() => {}),
     paths: new Paths({ root, runDir: root, netnsDir: root }),
     network: { intent: () => [], detach: async () => true } as never,
-    monitors: { start: async () => {}, end: async () => {}, unwatch: () => {} },
+    monitors: { start: async () => {}, end: async () => {}, unwatch: () => {}, require: nobody },
     pause: { isNeeded: () => false, stop: async () => {} } as never,
     cgroups: { ensureParent: () => [], parentOf: () => "/nacelle" },
     containers: { abortCreations: async () => {}, killAll: async () => {}, removeAll: async () => {} },
@@ -73,7 +77,7 @@ describe("SandboxService", () => {
     };
     const { store, service, performed } = setup(folder.path, {
       perform: () => go,
-      monitors: { start, end: async () => free(), unwatch: () => {} },
+      monitors: { start, end: async () => free(), unwatch: () => {}, require: nobody },
     });
     await using _store = store;
     const failing = assert.rejects(service.run(hostNetwork, "", never), /no monitor/);
@@ -105,7 +109,7 @@ describe("SandboxService", () => {
         };
         throw new Error("cannot be made");
       },
-      monitors: { start: async () => {}, end: async () => free(), unwatch: () => {} },
+      monitors: { start: async () => {}, end: async () => free(), unwatch: () => {}, require: nobody },
     });
     await using _store = store;
     await assert.rejects(service.run(hostNetwork, "", never), /cannot be made/);

@@ -1,3 +1,4 @@
+import type { Socket } from "node:net";
 import { DomainError, notFound } from "../lib/errors.ts";
 import { type FlightControl, Flights, SingleFlight } from "../lib/flights.ts";
 import { findId, newId } from "../lib/ids.ts";
@@ -6,7 +7,9 @@ import { isSameValue } from "../lib/same-value.ts";
 import type { SandboxConfig } from "../oci/config.ts";
 import type { Store } from "../state/store.ts";
 import { type BuildPorts, buildSandbox } from "./build-sandbox.ts";
+import { dialSandbox } from "./dial.ts";
 import type { Handlers } from "./handlers.ts";
+import type { Monitors } from "./monitors.ts";
 import type { Pause } from "./pause.ts";
 import { type ReleasePorts, releaseSandbox } from "./release-sandbox.ts";
 import { describe, isListed, limitsOf, type NotReadyReason, type Sandbox, sandboxName } from "./sandbox.ts";
@@ -27,7 +30,7 @@ export interface SandboxServicePorts
     Omit<ReleasePorts, "network" | "pause" | "monitors"> {
   readonly store: Store;
   readonly sandboxes: SandboxStore;
-  readonly monitors: BuildPorts["monitors"] & ReleasePorts["monitors"];
+  readonly monitors: BuildPorts["monitors"] & ReleasePorts["monitors"] & Pick<Monitors, "require">;
   readonly network: SandboxNetwork;
   readonly pause: Pause;
   readonly handlers: Handlers;
@@ -93,6 +96,11 @@ export class SandboxService {
 
   list(): readonly Sandbox[] {
     return this.#ports.sandboxes.list().filter(isListed);
+  }
+
+  /** A connection to a port of its network, whose owner destroys it; see `dialSandbox`. */
+  async dial(idOrPrefix: string, port: number, signal: AbortSignal): Promise<Socket> {
+    return await dialSandbox(this.#ports, this.get(idOrPrefix), port, signal);
   }
 
   describe(idOrPrefix: string): Readonly<Record<string, unknown>> {

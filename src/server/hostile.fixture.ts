@@ -72,7 +72,6 @@ const containerAttacks: readonly Attack[] = [
   ["config.annotations", "config.annotations", hugeKey],
   ["config.logPath", "config.log_path", escapingRelative],
   ["config.logPath", "config.log_path", withNul],
-  ["config.tty", "config.tty", () => true, UNIMPLEMENTED],
   ["config.windows", "config.windows", () => ({}), UNIMPLEMENTED],
   ["config.CDIDevices", "config.CDI_devices", () => [{ name: "v/c=d" }], UNIMPLEMENTED],
   ["config.stopSignal", "config.stop_signal", unknownEnum],

@@ -8,14 +8,15 @@ import { sampleInput } from "./sample-input.ts";
 const { spec } = buildSpec({ ...sampleInput, user: { uid: 5, gid: 6, supplementalGroups: [6, 7] } });
 
 test("changes nothing of the container's process but its command and terminal", () => {
-  const process = execProcess(spec, ["ls", "-l"], false);
+  const process = execProcess(spec.process, ["ls", "-l"], false);
   assert.deepEqual({ ...process, args: spec.process.args }, spec.process);
   assert.deepEqual(process.args, ["ls", "-l"]);
-  const terminal = execProcess(spec, ["sh"], true);
+  const terminal = execProcess(spec.process, ["sh"], true);
   assert.ok(terminal.terminal);
   assert.equal(terminal.env.at(-1), "TERM=xterm");
 });
 
 test("refuses a command that names no program", () => {
-  for (const command of [[], [""], ["a", "b\0"]]) assert.throws(() => execProcess(spec, command, false), DomainError);
+  for (const command of [[], [""], ["a", "b\0"]])
+    assert.throws(() => execProcess(spec.process, command, false), DomainError);
 });

@@ -1,16 +1,16 @@
 import { invalidArgument } from "../../lib/errors.ts";
-import type { OciProcess, OciSpec } from "./types.ts";
+import type { OciProcess } from "./types.ts";
 
 /**
  * The process that an exec runs in a container: the container's own user, rights, limits, directory and environment, with
  * another command. Throws `invalidArgument` for an empty command.
  */
-export function execProcess(spec: OciSpec, command: readonly string[], tty: boolean): OciProcess {
+export function execProcess(process: OciProcess, command: readonly string[], tty: boolean): OciProcess {
   const [program = ""] = command;
   if (program === "") throw invalidArgument("cmd is empty: name a program to execute");
   const nul = command.findIndex((arg) => arg.includes("\0"));
   if (nul !== -1) throw invalidArgument(`cmd[${nul}] holds a NUL character`);
-  const { env } = spec.process;
+  const { env } = process;
   const named = env.some((entry) => entry.startsWith("TERM="));
-  return { ...spec.process, terminal: tty, args: command, env: tty && !named ? [...env, "TERM=xterm"] : env };
+  return { ...process, terminal: tty, args: command, env: tty && !named ? [...env, "TERM=xterm"] : env };
 }

@@ -62,7 +62,6 @@ export function toContainerConfig(field: string, message: ContainerConfig__Outpu
 function refuseWhatIsNotBuilt(field: string, config: ContainerConfig__Output): void {
   if (config.windows !== null) throw notImplemented(`${field}.windows`, "Windows containers are");
   if (config.CDIDevices.length > 0) throw notImplemented(`${field}.CDI_devices`, "CDI devices are");
-  if (config.tty) throw notImplemented(`${field}.tty`, "terminals are");
 }
 
 function toMetadata(field: string, message: ContainerMetadata__Output | null): ContainerConfig["metadata"] {

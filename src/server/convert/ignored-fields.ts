@@ -26,6 +26,5 @@ export const keptFields: Readonly<Record<string, string>> = {
   "LinuxSandboxSecurityContext.supplementalGroups": pause,
   "LinuxSandboxSecurityContext.seccomp": pause,
   "CreateContainerRequest.sandboxConfig": "the configuration that the sandbox was made with stands",
-  "ContainerConfig.stdinOnce": "nobody can attach yet: standard input stays open",
   "NetworkConfig.podCidr": "shown by Status; a CNI configuration has its own ranges",
 };
