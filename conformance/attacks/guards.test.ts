@@ -7,9 +7,11 @@ import { guards } from "./guards.ts";
 const root = join(import.meta.dirname, "../..");
 
 test("every guard is where the table says, and there is a file with its test", async () => {
-  for (const { of, file, text, test: testFile } of guards) {
-    const found = (await readFile(join(root, file), "utf8")).split(text).length - 1;
-    assert.equal(found, 1, `${of}: ${file} has ${found} times ${text}`);
+  for (const { of, layers, test: testFile } of guards) {
+    for (const { file, text } of layers) {
+      const found = (await readFile(join(root, file), "utf8")).split(text).length - 1;
+      assert.equal(found, 1, `${of}: ${file} has ${found} times ${text}`);
+    }
     await access(join(root, testFile));
   }
 });

@@ -1,12 +1,19 @@
+/** A place in the source that stops the attack. */
+export interface Layer {
+  /** From the root of the checkout. */
+  readonly file: string;
+  /** Once in that file. */
+  readonly text: string;
+  /** What to put there to take it out. */
+  readonly without: string;
+}
+
 /** What stands between an attack of this field's past and us, and the test that runs the attack. */
 export interface Guard {
   /** The vulnerabilities of other runtimes that it would be ours without. */
   readonly of: readonly string[];
-  /** Where it stands, from the root of the checkout. */
-  readonly file: string;
-  /** Its text, once in that file, and what to put there to take it out. */
-  readonly text: string;
-  readonly without: string;
+  /** Every layer of it: where attacks are stopped twice, one alone cannot be seen to matter. */
+  readonly layers: readonly Layer[];
   /** A test file, and what its test's name begins with: it fails without the guard. */
   readonly test: string;
   readonly name: string;
@@ -19,177 +26,223 @@ const images = "conformance/attacks/images.test.ts";
 export const guards: readonly Guard[] = [
   {
     of: ["CVE-2019-5736"],
-    file: "src/oci/spec/pause.ts",
-    text: "readonly: true",
-    without: "readonly: false",
+    layers: [{ file: "src/oci/spec/pause.ts", text: "readonly: true", without: "readonly: false" }],
     test: containers,
     name: "cannot write to the binary",
   },
   {
     of: ["CVE-2024-21626"],
-    file: "src/oci/spec/process.ts",
-    text: "if (/^\\/(proc|dev)(\\/.*)?\\/fd(\\/|$)/.test(cwd)) {",
-    without: "if (cwd === undefined) {",
+    layers: [
+      {
+        file: "src/oci/spec/process.ts",
+        text: "if (/^\\/(proc|dev)(\\/.*)?\\/fd(\\/|$)/.test(cwd)) {",
+        without: "if (cwd === undefined) {",
+      },
+    ],
     test: "src/oci/spec/process.test.ts",
     name: "starts in a clean directory",
   },
   {
     of: ["CVE-2022-31030", "CVE-2022-1708"],
-    file: "src/container/exec-sync.ts",
-    text: "maxOutput: ports.execs.maxOutputBytes,",
-    without: "maxOutput: 1e12,",
+    layers: [
+      {
+        file: "src/container/exec-sync.ts",
+        text: "maxOutput: ports.execs.maxOutputBytes,",
+        without: "maxOutput: 1e12,",
+      },
+    ],
     test: containers,
     name: "that floods an exec's output",
   },
   {
     of: ["CVE-2021-21334"],
-    file: "src/oci/spec/process.ts",
-    text: "const entries = new Map<string, string>();",
-    without: 'const entries = ((globalThis as unknown as Record<string, Map<string, string>>)["e"] ??= new Map());',
+    layers: [
+      {
+        file: "src/oci/spec/process.ts",
+        text: "const entries = new Map<string, string>();",
+        without: 'const entries = ((globalThis as unknown as Record<string, Map<string, string>>)["e"] ??= new Map());',
+      },
+    ],
     test: containers,
     name: "gets the variables of its own request",
   },
   {
     of: ["CVE-2019-14891"],
-    file: "native/src/launcher-cgroup.c",
-    text: "join_monitors(entry.mnt_dir, name);",
-    without: "(void)join_monitors;",
+    layers: [
+      {
+        file: "native/src/launcher-cgroup.c",
+        text: "join_monitors(entry.mnt_dir, name);",
+        without: "(void)join_monitors;",
+      },
+    ],
     test: containers,
     name: "cannot have its monitor killed",
   },
   {
     of: ["CVE-2022-0811"],
-    file: "src/server/convert/sandbox-config.ts",
-    text: "if (!/^[A-Za-z0-9_@:,-]+([./][A-Za-z0-9_@:,-]+)+$/.test(key)) throw",
-    without: "if (key === undefined) throw",
+    layers: [
+      {
+        file: "src/server/convert/sandbox-config.ts",
+        text: "if (!/^[A-Za-z0-9_@:,-]+([./][A-Za-z0-9_@:,-]+)+$/.test(key)) throw",
+        without: "if (key === undefined) throw",
+      },
+    ],
     test: requests,
     name: "cannot smuggle a second sysctl",
   },
   {
     of: ["CVE-2022-0532"],
-    file: "src/oci/spec/sysctls.ts",
-    text: "if (owner === undefined) {",
-    without: "if (path === undefined || owner === undefined) { if (path) continue;",
+    layers: [
+      {
+        file: "src/oci/spec/sysctls.ts",
+        text: "if (owner === undefined) {",
+        without: "if (path === undefined || owner === undefined) { if (path) continue;",
+      },
+    ],
     test: requests,
     name: "for a sysctl that is the whole node's",
   },
   {
     of: ["CVE-2022-0532"],
-    file: "src/oci/spec/sysctls.ts",
-    text: "if (hosts[owner])",
-    without: "if (hosts[owner] && path === undefined)",
+    layers: [
+      {
+        file: "src/oci/spec/sysctls.ts",
+        text: "if (hosts[owner])",
+        without: "if (hosts[owner] && path === undefined)",
+      },
+    ],
     test: requests,
     name: "for a sysctl that would go to the host's network",
   },
   {
     of: ["CVE-2025-0750"],
-    file: "src/server/convert/field.ts",
-    text: 'if (value.split("/").includes("..")) throw',
-    without: 'if (value.split("/").includes("\\0")) throw',
+    layers: [
+      {
+        file: "src/server/convert/field.ts",
+        text: 'if (value.split("/").includes("..")) throw',
+        without: 'if (value.split("/").includes("\\0")) throw',
+      },
+    ],
     test: requests,
     name: "names no file outside",
   },
   {
     of: ["CVE-2023-6476", "CVE-2024-3154"],
-    file: "src/oci/spec/annotations.ts",
-    text: "filter(([name]) => passes(name))",
-    without: "filter(([name]) => passes(name) || true)",
+    layers: [
+      {
+        file: "src/oci/spec/annotations.ts",
+        text: "filter(([name]) => passes(name))",
+        without: "filter(([name]) => passes(name) || true)",
+      },
+    ],
     test: requests,
     name: "cannot command the runtime",
   },
   {
     of: ["CVE-2021-41103", "CVE-2024-25621"],
-    file: "src/state/store.ts",
-    text: "chmodSync(root, 0o700);",
-    without: "chmodSync(root, 0o711);",
+    layers: [{ file: "src/state/store.ts", text: "chmodSync(root, 0o700);", without: "chmodSync(root, 0o711);" }],
     test: requests,
     name: "leaves no folder of state",
   },
   {
     of: ["CVE-2025-4437", "CVE-2026-47262"],
-    file: "native/src/operation-root.c",
-    text: "uint32_t max = step->number < READ_MAX ? step->number : READ_MAX;",
-    without: "uint32_t max = READ_MAX > 0 ? 1u << 30 : 0;",
+    layers: [
+      {
+        file: "native/src/operation-root.c",
+        text: "uint32_t max = step->number < READ_MAX ? step->number : READ_MAX;",
+        without: "uint32_t max = READ_MAX > 0 ? 1u << 30 : 0;",
+      },
+    ],
     test: images,
     name: "with a passwd of 32 MB",
   },
   {
     of: ["CVE-2024-40635", "CVE-2026-46680"],
-    file: "src/oci/user.ts",
-    text: "if (Number.isSafeInteger(id) && id >= 0 && id <= MAX_ID) return;",
-    without: "if (Number.isSafeInteger(id | 0)) return;",
+    layers: [
+      {
+        file: "src/oci/user.ts",
+        text: "if (Number.isSafeInteger(id) && id >= 0 && id <= MAX_ID) return;",
+        without: "if (Number.isSafeInteger(id | 0)) return;",
+      },
+    ],
     test: "src/oci/user.test.ts",
     name: "refuses ids that would wrap round",
   },
   {
     of: ["CVE-2026-46680"],
-    file: "src/oci/user.ts",
-    text: "if (/^[+-]/.test(name)) throw",
-    without: "if (name === undefined) throw",
+    layers: [
+      { file: "src/oci/user.ts", text: "if (/^[+-]/.test(name)) throw", without: "if (name === undefined) throw" },
+    ],
     test: "src/oci/user.test.ts",
     name: "takes no number that is none",
   },
   {
     of: ["CVE-2020-15257"],
-    file: "native/src/monitor-connection.c",
-    text: "|| peer.uid != 0)",
-    without: ")",
+    layers: [{ file: "native/src/monitor-connection.c", text: "|| peer.uid != 0)", without: ")" }],
     test: requests,
     name: "of a program that is not root",
   },
   {
     of: ["CVE-2020-15157"],
-    file: "src/image/registry/repository.ts",
-    text: "const sent = url.origin === origin.origin ? headers : others;",
-    without: "const sent = url.origin === undefined ? others : headers;",
+    layers: [
+      {
+        file: "src/image/registry/repository.ts",
+        text: "const sent = url.origin === origin.origin ? headers : others;",
+        without: "const sent = url.origin === undefined ? others : headers;",
+      },
+    ],
     test: "src/image/registry/repository.test.ts",
     name: "that redirects to another host does not take the credentials there",
   },
   {
     of: ["CVE-2021-41190"],
-    file: "src/image/registry/manifest.ts",
-    text: "if (isIndex && isImage) throw",
-    without: "if (isIndex && isImage && document === undefined) throw",
+    layers: [
+      {
+        file: "src/image/registry/manifest.ts",
+        text: "if (isIndex && isImage) throw",
+        without: "if (isIndex && isImage && document === undefined) throw",
+      },
+    ],
     test: "src/image/registry/manifest.test.ts",
     name: "that is both is refused",
   },
   {
-    of: ["CVE-2021-32760", "CVE-2025-47290"],
-    file: "native/src/unpack-tree.c",
-    text: "RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV | resolve);",
-    without: "resolve);",
-    test: "native/test/unpack.test.ts",
-    name: "follows symbolic links in parents inside the layer only",
-  },
-  {
     of: ["CVE-2025-58183"],
-    file: "src/image/layer/sparse.ts",
-    text: "if (segments.length >= maxSegments) throw",
-    without: "if (segments.length < 0) throw",
+    layers: [
+      {
+        file: "src/image/layer/sparse.ts",
+        text: "if (segments.length >= maxSegments) throw",
+        without: "if (segments.length < 0) throw",
+      },
+    ],
     test: "src/image/layer/tar-parser.test.ts",
     name: "with a sparse map of a hundred thousand segments",
   },
   {
     of: ["CVE-2023-25153"],
-    file: "src/image/oci-layout.ts",
-    text: "if (size > maxDocumentBytes) throw",
-    without: "if (size < 0) throw",
+    layers: [
+      { file: "src/image/oci-layout.ts", text: "if (size > maxDocumentBytes) throw", without: "if (size < 0) throw" },
+    ],
     test: "src/image/oci-layout.test.ts",
     name: "with an index larger than its bound",
   },
   {
     of: ["CVE-2019-16884"],
-    file: "src/oci/spec/path.ts",
-    text: "&& !COVERABLE.has(clean)) {",
-    without: "&& COVERABLE.has(clean)) {",
+    layers: [
+      { file: "src/oci/spec/path.ts", text: "&& !COVERABLE.has(clean)) {", without: "&& COVERABLE.has(clean)) {" },
+    ],
     test: "src/oci/spec/mounts.test.ts",
     name: "refuses mounts that cover what the kernel tells of processes",
   },
   {
     of: ["GHSA-7ww5-4wqc-m92c"],
-    file: "src/oci/spec/build.ts",
-    text: "maskedPaths(config.security.maskedPaths),",
-    without: "config.security.maskedPaths,",
+    layers: [
+      {
+        file: "src/oci/spec/build.ts",
+        text: "maskedPaths(config.security.maskedPaths),",
+        without: "config.security.maskedPaths,",
+      },
+    ],
     test: "src/oci/spec/build.test.ts",
     name: "masks the power meters",
   },
