@@ -102,10 +102,11 @@ export class ContainerService {
   }
 
   describe(idOrPrefix: string): Readonly<Record<string, unknown>> {
-    const { id, sandboxId, state, config } = this.get(idOrPrefix);
+    const { id, sandboxId, state, limits, config } = this.get(idOrPrefix);
     const { paths } = this.#ports;
     const pid = state.phase === "running" || state.phase === "starting" || state.phase === "created" ? state.pid : 0;
-    return { pid, sandboxID: sandboxId, state, bundle: paths.bundle(id), writableLayer: paths.writable(id), config };
+    const places = { bundle: paths.bundle(id), writableLayer: paths.writable(id) };
+    return { pid, sandboxID: sandboxId, state, limits, ...places, config };
   }
 
   async execSync(
