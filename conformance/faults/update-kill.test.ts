@@ -7,7 +7,7 @@ import { busybox, containerConfig, sandboxConfig } from "../harness/cri-configs.
 import { builtLayout } from "../images/layout.ts";
 import { pushLayout } from "../images/push.ts";
 import { Registry } from "../images/registry.ts";
-import { inForce } from "../resources/limits.ts";
+import { inForce, skipWithoutV1 } from "../resources/limits.ts";
 import { FaultyServer } from "./faulty-server.ts";
 import type { Orders } from "./kill-at-step.ts";
 import { ServerError } from "./server-error.ts";
@@ -25,7 +25,7 @@ interface Described {
 /** The same fields of all three. */
 type Told = typeof OLD;
 
-describe("an update with a process killed at every step of it", () => {
+describe("an update with a process killed at every step of it", { skip: skipWithoutV1 }, () => {
   const owned = new AsyncDisposableStack();
   let faulty: FaultyServer;
 

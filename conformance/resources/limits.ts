@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Message } from "../harness/cri-answers.ts";
@@ -6,6 +7,9 @@ import type { TestNode } from "../harness/test-node.ts";
 
 /** Of every sandbox here. */
 const parent = "/nacelle-conformance";
+
+/** These tests read limits back from the files of cgroup v1. */
+export const skipWithoutV1 = existsSync("/sys/fs/cgroup/memory") ? false : "needs a memory controller of cgroup v1";
 
 /** What the kernel has in force for a container, in the words of cgroup v1. */
 export interface InForce {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import test, { after, before, describe } from "node:test";
 import { status } from "@grpc/grpc-js";
 import { TestNode } from "../harness/test-node.ts";
-import { inForce, pod, removePod, scores, shown } from "./limits.ts";
+import { inForce, pod, removePod, scores, shown, skipWithoutV1 } from "./limits.ts";
 
 const MiB = 1 << 20;
 /** One field after the other, and what the kernel has in force then. */
@@ -32,7 +32,7 @@ const STEPS = [
 ] as const;
 
 for (const handler of ["runc", "crun"]) {
-  describe(`the resources of a container of ${handler}`, () => {
+  describe(`the resources of a container of ${handler}`, { skip: skipWithoutV1 }, () => {
     let node: TestNode;
 
     before(async () => {

@@ -175,7 +175,8 @@ export class ContainerService {
       return;
     }
     const finishedAt = Temporal.Instant.fromEpochNanoseconds(exit.exitedNs);
-    if (container !== undefined) this.settle(exited(container, exit, exit.oomKills, finishedAt));
+    const isKilledByUs = this.#signals.hasKilled(id);
+    if (container !== undefined) this.settle(exited(container, { ...exit, isKilledByUs }, finishedAt));
     this.#acknowledge(id, container?.sandboxId);
   }
 
@@ -254,6 +255,7 @@ export class ContainerService {
     await releaseContainer(this.#ports, containers.get(id) ?? container);
     await store.save([...containers.deleted(container)], { essential: true });
     this.#exits.forget(id);
+    this.#signals.forget(id);
   }
 
   #acknowledge(id: string, sandboxId: string | undefined): void {

@@ -7,6 +7,8 @@ import { endedUnseen, exited, startFailed } from "./ending.ts";
 const later = epoch.add({ seconds: 5 });
 const running = aContainer({ phase: "running", pid: 4, startTime: "9", startedAt: epoch });
 
+const byItself = (siStatus: number) => ({ siCode: 1, siStatus, oomKills: 0n, isKilledByUs: false });
+
 describe("how a container ended", () => {
   for (const [what, ending, oomKills, expected] of [
     ["exit 0", { siCode: 1, siStatus: 0 }, 0n, [0, "Completed"]],
@@ -17,17 +19,20 @@ describe("how a container ended", () => {
     ["exit 1 after a child was killed for memory", { siCode: 1, siStatus: 1 }, 1n, [1, "Error"]],
     ["nobody knows", { siCode: 0, siStatus: 0 }, 0n, [255, "Unknown"]],
   ] as const) {
-    it(what, () => assert.deepEqual(codeAndReason(exited(running, ending, oomKills, later)), expected));
+    it(what, () => {
+      const end = exited(running, { ...ending, oomKills, isKilledByUs: false }, later);
+      assert.deepEqual(codeAndReason(end), expected);
+    });
   }
 
   it("keeps when it had started and when it ended", () => {
-    const { state } = exited(running, { siCode: 1, siStatus: 0 }, 0n, later);
+    const { state } = exited(running, byItself(0), later);
     assert.ok(state.phase === "exited");
     assert.deepEqual([state.startedAt, state.finishedAt], [epoch, later]);
   });
 
   it("is told once: a later report changes nothing", () => {
-    const first = exited(running, { siCode: 1, siStatus: 3 }, 0n, later);
+    const first = exited(running, byItself(3), later);
     assert.equal(endedUnseen(first, "MonitorLost", "", later), first);
     assert.equal(startFailed(first, "", later), first);
   });
@@ -40,7 +45,7 @@ describe("how a container ended", () => {
 
   it("says nothing of one whose creation is not finished", () => {
     const creating = aContainer({ phase: "creating" } satisfies ContainerState);
-    assert.equal(exited(creating, { siCode: 1, siStatus: 0 }, 0n, later), creating);
+    assert.equal(exited(creating, byItself(0), later), creating);
   });
 });
 

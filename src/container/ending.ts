@@ -1,22 +1,15 @@
-import type { Ending } from "../sandbox/process.ts";
 import { type Container, type ExitReason, isAlive } from "./container.ts";
+import { isOomKilled, type Suspicion } from "./oom.ts";
 
 const CLD_EXITED = 1;
-const SIGKILL = 9;
 
 /** Ended, as its parent saw it. Ended already: returned as it is. */
-export function exited(
-  container: Container,
-  { siCode, siStatus }: Ending,
-  oomKills: bigint,
-  finishedAt: Temporal.Instant,
-): Container {
+export function exited(container: Container, ending: Suspicion, finishedAt: Temporal.Instant): Container {
+  const { siCode, siStatus } = ending;
   // The parent itself could not tell.
   if (siCode === 0) return endedUnseen(container, "Unknown", "nobody saw how it ended", finishedAt);
-  const byItself = siCode === CLD_EXITED;
-  const exitCode = byItself ? siStatus : 128 + siStatus;
-  const oom = oomKills > 0n && !byItself && siStatus === SIGKILL;
-  const reason = oom ? "OOMKilled" : exitCode === 0 ? "Completed" : "Error";
+  const exitCode = siCode === CLD_EXITED ? siStatus : 128 + siStatus;
+  const reason = isOomKilled(ending) ? "OOMKilled" : exitCode === 0 ? "Completed" : "Error";
   return final(container, "exited", { exitCode, reason, message: "" }, finishedAt);
 }
 

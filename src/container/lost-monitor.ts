@@ -44,5 +44,6 @@ async function endContainer(
 function seenEnding(container: Container, ending: OrphanEnding, now: Temporal.Instant): Container {
   const { oomKills = 0n, exitedNs } = ending;
   const finishedAt = exitedNs === undefined ? now : Temporal.Instant.fromEpochNanoseconds(exitedNs);
-  return exited(container, ending, oomKills, finishedAt);
+  // It was killed because its monitor is lost, unless the kernel had done so already.
+  return exited(container, { ...ending, oomKills, isKilledByUs: false }, finishedAt);
 }

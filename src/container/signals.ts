@@ -23,6 +23,7 @@ const KILL_REST_MS = 10_000;
 /** What is sent to the processes of containers. */
 export class Signals {
   readonly #ports: SignalPorts;
+  readonly #killed = new Set<string>();
 
   constructor(ports: SignalPorts) {
     this.#ports = ports;
@@ -40,6 +41,7 @@ export class Signals {
   async kill({ id, sandboxId, state }: Container): Promise<void> {
     if (state.phase !== "created" && state.phase !== "starting" && state.phase !== "running") return;
     const { monitors } = this.#ports;
+    this.#killed.add(id);
     const monitor = monitors.find(sandboxId);
     try {
       if (monitor !== undefined) return await signalProcess(monitor, id, SIGKILL);
@@ -47,6 +49,16 @@ export class Signals {
       this.report(id, error);
     }
     await monitors.kill(state);
+  }
+
+  /** Whether this daemon has killed it. */
+  hasKilled(id: string): boolean {
+    return this.#killed.has(id);
+  }
+
+  /** The container is gone. */
+  forget(id: string): void {
+    this.#killed.delete(id);
   }
 
   /** Without a PID namespace of its own an ended container's other processes would live on under pause. */
