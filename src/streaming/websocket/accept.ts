@@ -1,0 +1,35 @@
+import { type WebSocket, WebSocketServer } from "ws";
+import { Refusal } from "../refusal.ts";
+import type { Upgrade } from "../upgrade.ts";
+
+/** A message is collected before it is handed on. */
+const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
+
+/** Completes the handshake with this sub-protocol; "" for none. Throws a Refusal (400) for a malformed one. */
+export function acceptWebSocket({ request, socket, head }: Upgrade, protocol: string): WebSocket {
+  // One for each: it holds nothing but these options, and the library has no other place for the answer's headers.
+  const server = new WebSocketServer({
+    noServer: true,
+    clientTracking: false,
+    perMessageDeflate: false,
+    maxPayload: MAX_MESSAGE_BYTES,
+    autoPong: false,
+    // Texts are base64, or bytes of clients that call everything text.
+    skipUTF8Validation: true,
+  });
+  // The library refuses names with a slash, and Kubernetes' tunnel has one: it neither sees what is offered nor chooses.
+  delete request.headers["sec-websocket-protocol"];
+  server.on("headers", (headers) => {
+    if (protocol !== "") headers.push(`Sec-WebSocket-Protocol: ${protocol}`);
+  });
+  let refusal: Refusal | undefined;
+  server.on("wsClientError", (error) => {
+    refusal = new Refusal(400, error.message);
+  });
+  let accepted: WebSocket | undefined;
+  server.handleUpgrade(request, socket, head, (webSocket) => {
+    accepted = webSocket;
+  });
+  if (accepted !== undefined) return accepted;
+  throw refusal ?? new Refusal(400, "the connection is no longer there");
+}
