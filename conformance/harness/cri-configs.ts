@@ -50,6 +50,7 @@ export interface ContainerOptions {
   /** Below the sandbox's log directory. */
   readonly logPath?: string;
   readonly mounts?: readonly Message[];
+  readonly devices?: readonly Message[];
   /** Host path of the termination log: a kubelet makes another one for each call. */
   readonly terminationPath?: string;
   readonly envs?: readonly Message[];
@@ -70,6 +71,7 @@ export function containerConfig(name: string, options: ContainerOptions = {}): M
     args: options.args ?? [],
     envs: options.envs ?? [env("KUBERNETES_SERVICE_HOST", "10.96.0.1")],
     mounts: [...(options.mounts ?? []), ...terminationMount(options.terminationPath)],
+    devices: options.devices ?? [],
     labels: { "io.kubernetes.container.name": name },
     annotations: { "io.kubernetes.container.restartCount": String(attempt) },
     logPath: options.logPath ?? "",

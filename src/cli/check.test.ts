@@ -17,7 +17,7 @@ function kernel(change: Partial<HostFacts> = {}, without: readonly string[] = []
   const held = names.filter((name) => !without.includes(name)).map((name) => `CAP_${name}`);
   const facts: HostFacts = {
     ...{ arch: "x64", cgroupMode: "v2", minOomScoreAdj: -1000, rlimitCeilings: {}, seccomp: true, selinux: false },
-    ...{ hugepageSizes: [], swapAccounting: true, pidsController: true, kernel: [6, 1] },
+    ...{ apparmor: false, hugepageSizes: [], swapAccounting: true, pidsController: true, kernel: [6, 1] },
     capabilities: new Set(held),
     ...change,
   };

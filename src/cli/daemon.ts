@@ -12,6 +12,7 @@ import type { ResourceUpdates } from "../container/resource-updates.ts";
 import { Retries } from "../lib/retries.ts";
 import { Turns } from "../lib/turns.ts";
 import type { MonitoredContainer } from "../monitor/protocol.ts";
+import { requireAppArmor } from "../oci/spec/apparmor.ts";
 import { sandboxSysctls } from "../oci/spec/sysctls.ts";
 import { Monitors } from "../sandbox/monitors.ts";
 import { containerNamespaces } from "../sandbox/namespaces.ts";
@@ -168,6 +169,7 @@ function wireSandboxes(parts: DaemonParts, sandboxParts: SandboxParts): SandboxS
     sysctls,
     validate: (asked) => {
       sysctls({ config: asked });
+      requireAppArmor(asked.apparmor, host.facts);
       cgroups.check(asked);
     },
     hostResolvConf: () => host.resolvConf,

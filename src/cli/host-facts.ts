@@ -7,13 +7,14 @@ import type { HostFacts } from "../oci/spec/input.ts";
 /** What this host can do, read once at start-up. */
 export async function readHostFacts(layout: CgroupLayout): Promise<HostFacts> {
   const read = (path: string) => readFile(path, "utf8").catch(() => "");
-  const [status, limits, oomScoreAdj, osrelease, filesystems, hugepages, controllers, swapAccounting] =
+  const [status, limits, oomScoreAdj, osrelease, filesystems, apparmor, hugepages, controllers, swapAccounting] =
     await Promise.all([
       read("/proc/self/status"),
       read("/proc/self/limits"),
       read("/proc/self/oom_score_adj"),
       read("/proc/sys/kernel/osrelease"),
       read("/proc/filesystems"),
+      read("/sys/module/apparmor/parameters/enabled"),
       readdir("/sys/kernel/mm/hugepages").catch(() => []),
       mountedControllers(layout),
       hasSwapAccounting(layout),
@@ -26,6 +27,7 @@ export async function readHostFacts(layout: CgroupLayout): Promise<HostFacts> {
       oomScoreAdj,
       osrelease,
       filesystems,
+      apparmor,
       hugepages,
       controllers,
       swapAccounting,

@@ -9,6 +9,7 @@ import { type BuildPorts, buildContainer } from "./build-container.ts";
 import { type Container, imagesOf } from "./container.ts";
 import { type ContainerStore, containerName } from "./container-store.ts";
 import { type ContainerImages, holdImages } from "./held-images.ts";
+import { requireTarget } from "./pid-target.ts";
 import { planContainer } from "./plan-container.ts";
 import { isSameContainer } from "./same-config.ts";
 
@@ -93,6 +94,7 @@ export class ContainerCreations {
     // Who waited for an older flight to end may find that the sandbox is being stopped.
     requireReady(this.#ports.sandboxes.byId(sandbox.id));
     using held = holdImages(images, asked.config);
+    requireTarget(containers, sandbox.id, asked.config);
     const container = planContainer({ id: newId(), sandbox, config: asked.config, images: held, createdAt: now() });
     control.stage.enter("storing what is about to be made");
     store.commit([...containers.inserted(container)]);

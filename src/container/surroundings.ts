@@ -2,7 +2,8 @@ import { dirname, posix } from "node:path";
 import type { Operation, Operations } from "../launcher/operations.ts";
 import { hasCode, invalidArgument, messageOf } from "../lib/errors.ts";
 import type { ContainerConfig, MountRequest } from "../oci/config.ts";
-import type { ResolvedDevice, ResolvedMount } from "../oci/spec/input.ts";
+import { LOADED_PROFILES } from "../oci/spec/apparmor.ts";
+import type { HostFacts, ResolvedDevice, ResolvedMount } from "../oci/spec/input.ts";
 import { type ResolvedUser, resolveUser } from "../oci/user.ts";
 import type { Paths } from "../sandbox/paths.ts";
 import type { Container } from "./container.ts";
@@ -11,6 +12,7 @@ import { hostDevices, resolveDevices } from "./host-devices.ts";
 interface LookPorts {
   readonly operations: Operations;
   readonly paths: Paths;
+  readonly host: Pick<HostFacts, "apparmor">;
 }
 
 /** What is really there of what a container asks for. */
@@ -21,6 +23,8 @@ export interface Surroundings {
   /** Only for privileged containers. */
   readonly hostDevices: readonly ResolvedDevice[];
   readonly localhostProfile: string | undefined;
+  /** Text of the kernel's list of AppArmor profiles; empty without AppArmor. */
+  readonly loadedProfiles: string;
 }
 
 const LOOK_MS = 20_000;
@@ -32,17 +36,18 @@ const MAX_FILE = 131_072;
  * launcher's with a deadline, and all go on side by side, so that one dead volume is named and holds up nobody else.
  */
 export async function lookAround(ports: LookPorts, container: Container, imageUser: string): Promise<Surroundings> {
-  const { operations } = ports;
+  const { operations, host } = ports;
   const { id, config } = container;
-  const [user, mounts, devices, allDevices, localhostProfile] = await Promise.all([
+  const [user, mounts, devices, allDevices, localhostProfile, loadedProfiles] = await Promise.all([
     findUser(ports, container, imageUser),
     Promise.all(config.mounts.map((mount, index) => resolveMount(ports, id, mount, index))),
     resolveDevices(operations, id, config.devices),
     config.security.privileged ? hostDevices(operations, id) : [],
     readProfile(operations, id, config),
+    readLoadedProfiles(operations, id, host),
     ensureLogDirectory(operations, container),
   ]);
-  return { user, mounts, devices, hostDevices: allDevices, localhostProfile };
+  return { user, mounts, devices, hostDevices: allDevices, localhostProfile, loadedProfiles };
 }
 
 async function findUser(ports: LookPorts, { id, config }: Container, imageUser: string): Promise<ResolvedUser> {
@@ -133,6 +138,14 @@ async function readProfile(
       `security_context.seccomp.localhost_ref ${seccomp.localhostRef} cannot be read: ${messageOf(error)}`,
     );
   }
+}
+
+async function readLoadedProfiles(operations: Operations, owner: string, host: LookPorts["host"]): Promise<string> {
+  if (!host.apparmor) return "";
+  const read: Operation = { op: "readInRoot", root: "/", path: LOADED_PROFILES, max: MAX_FILE };
+  const options = { owner, what: "reading which AppArmor profiles are loaded", deadlineMs: LOOK_MS };
+  const [text] = await operations.perform([read], options);
+  return text?.toString() ?? "";
 }
 
 async function ensureLogDirectory(operations: Operations, { id, logPath }: Container): Promise<void> {

@@ -20,6 +20,12 @@ export interface SeccompProfile {
   readonly localhostRef: string;
 }
 
+/** Whose name, in the kernel's list of loaded ones, is `name`; empty unless `type` is "localhost". */
+export interface AppArmorProfile {
+  readonly type: "runtimeDefault" | "unconfined" | "localhost";
+  readonly name: string;
+}
+
 export interface SelinuxOptions {
   readonly user: string;
   readonly role: string;
@@ -80,6 +86,8 @@ export interface SandboxConfig {
   readonly privileged: boolean;
   readonly seccomp: SeccompProfile;
   readonly selinux: SelinuxOptions | undefined;
+  /** Absent: not asked for. */
+  readonly apparmor?: AppArmorProfile;
   readonly runAsUser: number | undefined;
   readonly runAsGroup: number | undefined;
   readonly supplementalGroups: readonly number[];
@@ -122,9 +130,13 @@ export interface ImageSpec {
 export interface ContainerSecurity {
   readonly addCapabilities: readonly string[];
   readonly dropCapabilities: readonly string[];
+  /** Absent: none. */
+  readonly ambientCapabilities?: readonly string[];
   readonly privileged: boolean;
   readonly namespaces: NamespaceOptions;
   readonly selinux: SelinuxOptions | undefined;
+  /** Absent: not asked for. */
+  readonly apparmor?: AppArmorProfile;
   readonly runAsUser: number | undefined;
   readonly runAsGroup: number | undefined;
   readonly runAsUsername: string;

@@ -14,6 +14,7 @@ Max realtime priority     0                    0
   oomScoreAdj: "-5\n",
   osrelease: "6.18.44-x\n",
   filesystems: "nodev\tsysfs\n\text4\n",
+  apparmor: "N\n",
   hugepages: ["hugepages-2048kB", "hugepages-1048576kB", "hugepages-64kB", "odd"],
   cgroupMode: "hybrid",
   controllers: new Set(["hugetlb", "pids"]),
@@ -27,7 +28,7 @@ test("reads what this host lets nacelle do", () => {
   assert.deepEqual(facts.rlimitCeilings, { RLIMIT_NOFILE: 20000, RLIMIT_RTPRIO: 0 });
   assert.deepEqual(facts.hugepageSizes, ["2MB", "1GB", "64KB"]);
   assert.deepEqual(facts.kernel, [6, 18]);
-  assert.ok(facts.seccomp && facts.pidsController && !facts.selinux);
+  assert.ok(facts.seccomp && facts.pidsController && !facts.selinux && !facts.apparmor);
   assert.equal(hostFacts({ ...TEXTS, filesystems: "nodev\tselinuxfs\n" }).selinux, true);
 });
 

@@ -15,6 +15,8 @@ export interface HostTexts {
   readonly osrelease: string;
   /** /proc/filesystems: holds "selinuxfs" where the kernel runs SELinux. */
   readonly filesystems: string;
+  /** /sys/module/apparmor/parameters/enabled */
+  readonly apparmor: string;
   /** Names in /sys/kernel/mm/hugepages. */
   readonly hugepages: readonly string[];
   readonly cgroupMode: HostFacts["cgroupMode"];
@@ -38,6 +40,7 @@ export function hostFacts(texts: HostTexts): HostFacts {
     rlimitCeilings: unbound ? {} : hardLimits(texts.limits),
     seccomp: /^Seccomp:/m.test(texts.status),
     selinux: /\bselinuxfs$/m.test(texts.filesystems),
+    apparmor: texts.apparmor.startsWith("Y"),
     hugepageSizes: texts.controllers.has("hugetlb") ? texts.hugepages.flatMap(hugepageSize) : [],
     swapAccounting: texts.swapAccounting,
     pidsController: texts.controllers.has("pids"),

@@ -19,7 +19,7 @@ import {
   word,
 } from "./hostile-values.fixture.ts";
 
-const { UNIMPLEMENTED, FAILED_PRECONDITION } = status;
+const { UNIMPLEMENTED } = status;
 
 /** Where the value goes (in JavaScript's names), the field as the answer names it, and what goes there. */
 export type Attack = readonly [path: string, field: string, value: (random: Random) => unknown, code?: status];
@@ -113,9 +113,8 @@ export function securityAttacks(base: string): Attack[] {
     [`${path}.seccompProfilePath`, `${field}.seccomp_profile_path`, (random) => word(random)],
     [
       `${path}.apparmor`,
-      `${field}.apparmor`,
-      () => ({ profileType: "Localhost", localhostRef: "localhost/x" }),
-      FAILED_PRECONDITION,
+      `${field}.apparmor.localhost_ref`,
+      (random) => ({ profileType: "Localhost", localhostRef: pick(random, ["", "localhost/", control(random)]) }),
     ],
     [`${path}.selinuxOptions`, `${field}.selinux_options.level`, (random) => ({ level: control(random) })],
   ];

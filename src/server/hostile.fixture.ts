@@ -31,7 +31,7 @@ export interface HostileRequest {
 }
 
 type Message = Record<string, unknown>;
-const { INVALID_ARGUMENT, UNIMPLEMENTED, FAILED_PRECONDITION, NOT_FOUND } = status;
+const { INVALID_ARGUMENT, UNIMPLEMENTED, NOT_FOUND } = status;
 
 const mountAttack = (field: string, change: (random: Random) => object, code = INVALID_ARGUMENT): Attack => [
   "config.mounts",
@@ -110,14 +110,13 @@ const containerAttacks: readonly Attack[] = [
   ["config.linux.securityContext.capabilities", "drop_capabilities[0]", () => ({ dropCapabilities: [""] })],
   [
     "config.linux.securityContext.capabilities",
-    "add_ambient_capabilities",
-    () => ({ addAmbientCapabilities: ["CHOWN"] }),
-    UNIMPLEMENTED,
+    "add_ambient_capabilities[0]",
+    (random) => ({ addAmbientCapabilities: [control(random)] }),
   ],
   ["config.linux.securityContext.runAsUsername", "run_as_username", control],
   ["config.linux.securityContext.maskedPaths", "masked_paths[0]", (random) => [relative(random)]],
   ["config.linux.securityContext.readonlyPaths", "readonly_paths[0]", (random) => [relative(random)]],
-  ["config.linux.securityContext.apparmorProfile", "apparmor_profile", () => "localhost/x", FAILED_PRECONDITION],
+  ["config.linux.securityContext.apparmorProfile", "apparmor_profile", (random) => pick(random, ["x", "localhost/"])],
   ["sandboxConfig.metadata", "sandbox_config.metadata", () => null],
 ];
 

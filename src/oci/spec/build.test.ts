@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { DomainError } from "../../lib/errors.ts";
 import { buildSpec } from "./build.ts";
 import { buildPauseSpec } from "./pause.ts";
 import { sampleConfig, sampleHost, sampleInput, sampleSandbox, sampleSecurity } from "./sample-input.ts";
@@ -115,12 +114,10 @@ test("passes on only the annotations that the handler's configuration names", ()
   assert.equal(spec.annotations["io.kubernetes.cri.container-type"], "container");
 });
 
-test("says what SELinux options do not do where there is no SELinux, and refuses them where there is", () => {
+test("says what SELinux options do not do where there is no SELinux", () => {
   const selinux = { user: "", role: "", type: "", level: "s0" };
   const config = { ...sampleConfig, security: { ...sampleSecurity, selinux } };
   assert.match(buildSpec({ ...sampleInput, config }).notices.join(), /selinux_options are ignored/);
-  const host = { ...sampleHost, selinux: true };
-  assert.throws(() => buildSpec({ ...sampleInput, config, host }), DomainError);
 });
 
 test("lets a sandbox's own process do nothing but wait", () => {

@@ -1,5 +1,5 @@
-import { DomainError } from "../../lib/errors.ts";
 import { containerAnnotations } from "./annotations.ts";
+import { buildAppArmor } from "./apparmor.ts";
 import { buildDevices } from "./devices.ts";
 import type { SpecInput } from "./input.ts";
 import { buildMounts } from "./mounts.ts";
@@ -7,6 +7,7 @@ import { buildNamespaces } from "./namespaces.ts";
 import { buildProcess, checkPrivileged } from "./process.ts";
 import { buildResources } from "./resources.ts";
 import { buildSeccomp } from "./seccomp.ts";
+import { buildSelinux } from "./selinux.ts";
 import { specSysctls } from "./sysctls.ts";
 import type { OciLinux, OciSpec } from "./types.ts";
 
@@ -27,6 +28,7 @@ export function buildSpec(input: SpecInput): BuiltSpec {
   const { config, host } = input;
   const { privileged, readonlyRootfs } = config.security;
   const process = buildProcess(input);
+  const confinement = buildConfinement(input);
   const mounts = buildMounts(input);
   const devices = buildDevices(input);
   const resources = buildResources(config.resources, devices.rules, input.policy.pidsLimit, host);
@@ -40,21 +42,22 @@ export function buildSpec(input: SpecInput): BuiltSpec {
     sysctl: specSysctls(input.sysctls, input.namespaces),
     ...(seccomp.value === undefined ? {} : { seccomp: seccomp.value }),
     ...(mounts.value.rootfsPropagation === undefined ? {} : { rootfsPropagation: mounts.value.rootfsPropagation }),
+    ...confinement.linux,
     maskedPaths: privileged ? [] : maskedPaths(config.security.maskedPaths),
     readonlyPaths: privileged ? [] : config.security.readonlyPaths,
   };
-  const sections = [process, mounts, resources, seccomp];
+  const sections = [confinement, process, mounts, resources, seccomp];
   return {
     spec: {
       ociVersion: input.runtime.ociVersion,
-      process: process.value,
+      process: { ...process.value, ...confinement.process },
       root: { path: input.rootfs, readonly: readonlyRootfs },
       ...(input.namespaces.uts === "new" ? { hostname: input.hostname } : {}),
       mounts: mounts.value.mounts,
       annotations: containerAnnotations(input),
       linux,
     },
-    notices: [...selinuxNotices(input), ...sections.flatMap((section) => section.notices)],
+    notices: sections.flatMap((section) => section.notices),
   };
 }
 
@@ -66,8 +69,19 @@ function maskedPaths(asked: readonly string[]): readonly string[] {
   return asked.length === 0 || asked.includes(POWER_METERS) ? asked : [...asked, POWER_METERS];
 }
 
-function selinuxNotices({ config, host }: SpecInput): readonly string[] {
-  if (config.security.selinux === undefined) return [];
-  if (!host.selinux) return ["selinux_options are ignored: this kernel runs without SELinux"];
-  throw new DomainError("unimplemented", "security_context.selinux_options: labels are not supported yet");
+/** What the kernel's security modules are told: the parts of the process and of the rest of the spec. */
+function buildConfinement(input: SpecInput) {
+  const { config, sandbox, host, loadedProfiles } = input;
+  const { privileged } = config.security;
+  const apparmor = buildAppArmor(config.security.apparmor, privileged, host, loadedProfiles);
+  // What a sandbox asks for is meant for its containers: there is nothing else in it.
+  const selinux = buildSelinux(config.security.selinux ?? sandbox.selinux, privileged, host);
+  return {
+    process: {
+      ...(apparmor.value === undefined ? {} : { apparmorProfile: apparmor.value }),
+      ...(selinux.value === undefined ? {} : { selinuxLabel: selinux.value.process }),
+    },
+    linux: selinux.value === undefined ? {} : { mountLabel: selinux.value.mount },
+    notices: [...apparmor.notices, ...selinux.notices],
+  };
 }

@@ -77,25 +77,36 @@ export function capabilitiesFromMask(hex: string): ReadonlySet<string> {
 interface CapabilityRequest {
   readonly add: readonly string[];
   readonly drop: readonly string[];
+  readonly ambient: readonly string[];
   readonly privileged: boolean;
 }
 
 /**
  * The sets of a container's process. "ALL" comes first on either side, then single additions, then single drops, so that
- * "drop ALL, add X" leaves X and "add ALL, drop X" all but X. None is inheritable or ambient: a program of another user
- * must not find them in its hands. Throws `invalidArgument` for a name that Linux does not have.
+ * "drop ALL, add X" leaves X and "add ALL, drop X" all but X. Ambient ones are added, too, and survive an exec by a user that is
+ * not root; unless they are asked for none is inheritable or ambient: a program of another user must not find them in its
+ * hands. Throws `invalidArgument` for a name that Linux does not have.
  */
 export function buildCapabilities(request: CapabilityRequest, held: ReadonlySet<string>): Section<OciCapabilities> {
-  const add = request.add.map((name, index) => normalise(name, `capabilities.add_capabilities[${index}]`));
-  const drop = request.drop.map((name, index) => normalise(name, `capabilities.drop_capabilities[${index}]`));
-  const wanted = request.privileged ? new Set(CAPABILITIES) : select(add, drop);
+  const names = (list: readonly string[], kind: "add" | "drop" | "add_ambient") =>
+    list.map((name, index) => normalise(name, `capabilities.${kind}_capabilities[${index}]`));
+  const add = names(request.add, "add");
+  const drop = names(request.drop, "drop");
+  const ambient = names(request.ambient, "add_ambient");
+  const wanted = request.privileged ? new Set(CAPABILITIES) : select([...add, ...ambient], drop);
   const given = CAPABILITIES.filter((name) => wanted.has(name) && held.has(name));
-  const missed = request.privileged ? [] : add.filter((name) => name !== "ALL" && wanted.has(name) && !held.has(name));
-  const sets = { bounding: given, effective: given, inheritable: [], permitted: given, ambient: [] };
+  const kept = ambient.includes("ALL") ? given : given.filter((name) => ambient.includes(name));
+  const missed = request.privileged
+    ? []
+    : [...new Set([...add, ...ambient])].filter((name) => isMissed(name, wanted, held));
   return {
-    value: sets,
+    value: { bounding: given, effective: given, inheritable: kept, permitted: given, ambient: kept },
     notices: missed.map((name) => `capability ${name} is not given: nacelle itself does not hold it`),
   };
+}
+
+function isMissed(name: string, wanted: ReadonlySet<string>, held: ReadonlySet<string>): boolean {
+  return name !== "ALL" && wanted.has(name) && !held.has(name);
 }
 
 function select(add: readonly string[], drop: readonly string[]): ReadonlySet<string> {

@@ -75,6 +75,7 @@ export interface HostFacts {
   readonly rlimitCeilings: Readonly<Record<string, number>>;
   readonly seccomp: boolean;
   readonly selinux: boolean;
+  readonly apparmor: boolean;
   /** Huge page sizes ("2MB") whose controller is mounted; empty where there is none. */
   readonly hugepageSizes: readonly string[];
   readonly swapAccounting: boolean;
@@ -120,6 +121,8 @@ export interface SpecInput {
   readonly cgroupsPath: string;
   /** Text of the profile when seccomp is "localhost"; else absent. */
   readonly localhostProfile?: string;
+  /** Text of the kernel's list of AppArmor profiles; empty without AppArmor. */
+  readonly loadedProfiles: string;
   readonly runtime: RuntimeFacts;
   readonly host: HostFacts;
   readonly policy: SpecPolicy;

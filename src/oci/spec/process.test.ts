@@ -71,7 +71,7 @@ test("lowers what cannot be set on this host, and says so", () => {
 const ALL_HELD = new Set(CAPABILITIES);
 
 function capabilities(add: readonly string[], drop: readonly string[], held: ReadonlySet<string> = ALL_HELD) {
-  return buildCapabilities({ add, drop, privileged: false }, held).value.effective;
+  return buildCapabilities({ add, drop, ambient: [], privileged: false }, held).value.effective;
 }
 
 test("adds and drops capabilities with ALL first on either side", () => {
@@ -88,9 +88,24 @@ test("gives nobody what nacelle does not hold", () => {
   const held = capabilitiesFromMask("000001fffeffffff");
   assert.equal(held.size, CAPABILITIES.length - 1);
   assert.ok(!capabilities(["ALL", "SYS_RESOURCE"], [], held).includes("CAP_SYS_RESOURCE"));
-  const request = { add: ["SYS_RESOURCE"], drop: [], privileged: false };
+  const request = { add: ["SYS_RESOURCE"], drop: [], ambient: [], privileged: false };
   assert.match(buildCapabilities(request, held).notices.join(), /CAP_SYS_RESOURCE/);
   assert.equal(buildCapabilities({ ...request, privileged: true }, held).value.bounding.length, held.size);
+});
+
+test("makes capabilities ambient and inheritable only where that is asked for", () => {
+  const sets = (add: readonly string[], ambient: readonly string[], drop: readonly string[] = []) =>
+    buildCapabilities({ add, drop, ambient, privileged: false }, ALL_HELD).value;
+  for (const { inheritable, ambient } of [sets([], []), sets(["ALL"], []), sets(["NET_ADMIN"], [])]) {
+    assert.deepEqual([inheritable, ambient], [[], []]);
+  }
+  const given = sets(["NET_ADMIN"], ["net_bind_service", "SYS_TIME"], ["ALL"]);
+  const both = ["CAP_NET_BIND_SERVICE", "CAP_SYS_TIME"];
+  assert.deepEqual([given.ambient, given.inheritable], [both, both]);
+  assert.deepEqual(given.bounding.toSorted(order), ["CAP_NET_ADMIN", ...both].toSorted(order));
+  assert.deepEqual(sets([], ["NET_RAW"], ["NET_RAW"]).ambient, []);
+  assert.equal(sets([], ["ALL"]).ambient.length, CAPABILITIES.length);
+  assert.throws(() => sets([], ["NO_SUCH"]), /add_ambient_capabilities\[0\].*NO_SUCH/);
 });
 
 function order(a: string, b: string): number {

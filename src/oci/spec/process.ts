@@ -13,6 +13,7 @@ export function buildProcess(input: SpecInput): Section<OciProcess> {
     {
       add: config.security.addCapabilities,
       drop: config.security.dropCapabilities,
+      ambient: config.security.ambientCapabilities ?? [],
       privileged: config.security.privileged,
     },
     host.capabilities,

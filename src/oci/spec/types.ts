@@ -22,6 +22,8 @@ export interface OciProcess {
   readonly rlimits: readonly OciRlimit[];
   readonly noNewPrivileges: boolean;
   readonly oomScoreAdj: number;
+  readonly apparmorProfile?: string;
+  readonly selinuxLabel?: string;
 }
 
 export interface OciUser {
@@ -61,6 +63,7 @@ export interface OciLinux {
   readonly sysctl: Readonly<Record<string, string>>;
   readonly seccomp?: OciSeccomp;
   readonly rootfsPropagation?: "rslave" | "rshared";
+  readonly mountLabel?: string;
   readonly maskedPaths: readonly string[];
   readonly readonlyPaths: readonly string[];
 }

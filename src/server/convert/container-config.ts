@@ -1,4 +1,5 @@
 import type { ContainerConfig, ContainerSecurity, DeviceRequest } from "../../oci/config.ts";
+import type { Capability__Output } from "../generated/runtime/v1/Capability.ts";
 import type { ContainerConfig__Output } from "../generated/runtime/v1/ContainerConfig.ts";
 import type { ContainerMetadata__Output } from "../generated/runtime/v1/ContainerMetadata.ts";
 import type { Device__Output } from "../generated/runtime/v1/Device.ts";
@@ -23,7 +24,7 @@ import {
 import { toImageSpec } from "./image-spec.ts";
 import { toMount } from "./mount.ts";
 import { toResources } from "./resources.ts";
-import { refuseAppArmor, toGroups, toNamespaces, toSeccomp, toSelinux, toUserOrGroupId } from "./security.ts";
+import { toAppArmor, toGroups, toNamespaces, toSeccomp, toSelinux, toUserOrGroupId } from "./security.ts";
 import { toSignalName } from "./signal.ts";
 
 const UINT32_MAX = 0xffff_ffff;
@@ -106,20 +107,12 @@ function toLogPath(field: string, value: string): string {
 function toSecurity(field: string, message: LinuxContainerSecurityContext__Output | null): ContainerSecurity {
   const at = (name: string) => `${field}.${name}`;
   if (message === null) return noSecurity(field);
-  if ((message.capabilities?.addAmbientCapabilities.length ?? 0) > 0) {
-    throw notImplemented(at("capabilities.add_ambient_capabilities"), "ambient capabilities are");
-  }
-  refuseAppArmor(at("apparmor"), message.apparmor, at("apparmor_profile"), message.apparmorProfile);
   return {
-    addCapabilities: list(at("capabilities.add_capabilities"), message.capabilities?.addCapabilities ?? [], capability),
-    dropCapabilities: list(
-      at("capabilities.drop_capabilities"),
-      message.capabilities?.dropCapabilities ?? [],
-      capability,
-    ),
+    ...toCapabilities(at("capabilities"), message.capabilities),
     privileged: message.privileged,
     namespaces: toNamespaces(at("namespace_options"), message.namespaceOptions, "container"),
     selinux: toSelinux(at("selinux_options"), message.selinuxOptions),
+    ...toAppArmor(at("apparmor"), message.apparmor, at("apparmor_profile"), message.apparmorProfile),
     ...toUser(field, message),
     readonlyRootfs: message.readonlyRootfs,
     supplementalGroups: toGroups(at("supplemental_groups"), message.supplementalGroups),
@@ -128,6 +121,19 @@ function toSecurity(field: string, message: LinuxContainerSecurityContext__Outpu
     maskedPaths: list(at("masked_paths"), message.maskedPaths, absolutePath),
     readonlyPaths: list(at("readonly_paths"), message.readonlyPaths, absolutePath),
     seccomp: toSeccomp(at("seccomp"), message.seccomp, at("seccomp_profile_path"), message.seccompProfilePath),
+  };
+}
+
+type Capabilities = Pick<ContainerSecurity, "addCapabilities" | "dropCapabilities" | "ambientCapabilities">;
+
+function toCapabilities(field: string, message: Capability__Output | null): Capabilities {
+  const ambient = message?.addAmbientCapabilities ?? [];
+  return {
+    addCapabilities: list(`${field}.add_capabilities`, message?.addCapabilities ?? [], capability),
+    dropCapabilities: list(`${field}.drop_capabilities`, message?.dropCapabilities ?? [], capability),
+    ...(ambient.length === 0
+      ? {}
+      : { ambientCapabilities: list(`${field}.add_ambient_capabilities`, ambient, capability) }),
   };
 }
 

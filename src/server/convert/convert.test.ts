@@ -132,14 +132,27 @@ describe("a container's configuration", () => {
     }
   });
 
-  it("tolerates an AppArmor profile that promises nothing", () => {
-    for (const context of [
-      { apparmor: {} },
-      { apparmor: { profileType: "Unconfined" as const } },
-      { apparmorProfile: "runtime/default" },
-    ]) {
-      container({ ...minimal, linux: { securityContext: context } });
+  it("takes an AppArmor profile from either field, the newer one first", () => {
+    const localhost = (localhostRef: string) => ({ profileType: "Localhost" as const, localhostRef });
+    for (const [securityContext, type, profile] of [
+      [{}, undefined, undefined],
+      [{ apparmor: {} }, "runtimeDefault", ""],
+      [{ apparmor: { profileType: "Unconfined" as const }, apparmorProfile: "localhost/x" }, "unconfined", ""],
+      [{ apparmorProfile: "runtime/default" }, "runtimeDefault", ""],
+      [{ apparmorProfile: "unconfined" }, "unconfined", ""],
+      [{ apparmorProfile: "localhost/a b (c)" }, "localhost", "a b (c)"],
+      [{ apparmor: localhost("localhost/x") }, "localhost", "x"],
+      [{ apparmor: localhost("x"), apparmorProfile: "runtime/default" }, "localhost", "x"],
+    ] as const) {
+      const { apparmor } = container({ ...minimal, linux: { securityContext } }).security;
+      assert.deepEqual([apparmor?.type, apparmor?.name], [type, profile]);
     }
+  });
+
+  it("keeps ambient capabilities apart, and only when there are any", () => {
+    const asked = (capabilities: object) => container({ ...minimal, linux: { securityContext: { capabilities } } });
+    assert.deepEqual(asked({ addAmbientCapabilities: ["SYS_TIME"] }).security.ambientCapabilities, ["SYS_TIME"]);
+    assert.ok(!("ambientCapabilities" in asked({ addCapabilities: ["SYS_TIME"] }).security));
   });
 
   it("may ask for standard input, which attach will feed", () => {

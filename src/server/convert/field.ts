@@ -1,5 +1,5 @@
 import { isIP } from "node:net";
-import { DomainError, failedPrecondition, invalidArgument } from "../../lib/errors.ts";
+import { DomainError, invalidArgument } from "../../lib/errors.ts";
 
 /** Items of a repeated field. */
 const MAX_ITEMS = 100_000;
@@ -20,11 +20,6 @@ export function refuse(field: string, problem: string): DomainError {
 /** For what the CRI allows and nacelle does not do. */
 export function notImplemented(field: string, what: string): DomainError {
   return new DomainError("unimplemented", `${field}: ${what} not implemented`, { fields: { field } });
-}
-
-/** For what this node cannot do. */
-export function notHere(field: string, problem: string): DomainError {
-  return failedPrecondition(`${field} ${problem}`, { field });
 }
 
 /** A message field that must be there. */

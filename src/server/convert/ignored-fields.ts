@@ -18,8 +18,7 @@ const parent =
 export const keptFields: Readonly<Record<string, string>> = {
   "LinuxPodSandboxConfig.overhead": parent,
   "LinuxPodSandboxConfig.resources": parent,
-  "LinuxSandboxSecurityContext.selinuxOptions":
-    "labels are not set: where the kernel has SELinux, containers that ask are refused",
+  "LinuxSandboxSecurityContext.apparmor": `${pause}; refused where there is no AppArmor`,
   "LinuxSandboxSecurityContext.runAsUser": pause,
   "LinuxSandboxSecurityContext.runAsGroup": pause,
   "LinuxSandboxSecurityContext.readonlyRootfs": pause,

@@ -23,7 +23,7 @@ import {
   word,
 } from "./field.ts";
 import { toResources } from "./resources.ts";
-import { refuseAppArmor, toGroups, toNamespaces, toSeccomp, toSelinux, toUserOrGroupId } from "./security.ts";
+import { toAppArmor, toGroups, toNamespaces, toSeccomp, toSelinux, toUserOrGroupId } from "./security.ts";
 
 const UINT32_MAX = 0xffff_ffff;
 const policies = { Merge: "merge", Strict: "strict" } as const;
@@ -134,7 +134,6 @@ function toSecurity(field: string, message: LinuxSandboxSecurityContext__Output 
   }
   // Decides about groups that an image gives; a sandbox's own process has no image.
   choice(`${field}.supplemental_groups_policy`, message.supplementalGroupsPolicy, policies);
-  refuseAppArmor(`${field}.apparmor`, message.apparmor, "", "");
   return {
     namespaces: toNamespaces(`${field}.namespace_options`, message.namespaceOptions, "sandbox"),
     privileged: message.privileged,
@@ -145,6 +144,7 @@ function toSecurity(field: string, message: LinuxSandboxSecurityContext__Output 
       message.seccompProfilePath,
     ),
     selinux: toSelinux(`${field}.selinux_options`, message.selinuxOptions),
+    ...toAppArmor(`${field}.apparmor`, message.apparmor, "", ""),
     runAsUser,
     runAsGroup,
     supplementalGroups: toGroups(`${field}.supplemental_groups`, message.supplementalGroups),

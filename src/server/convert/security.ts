@@ -1,10 +1,16 @@
-import type { NamespaceMode, NamespaceOptions, SeccompProfile, SelinuxOptions } from "../../oci/config.ts";
+import type {
+  AppArmorProfile,
+  NamespaceMode,
+  NamespaceOptions,
+  SeccompProfile,
+  SelinuxOptions,
+} from "../../oci/config.ts";
 import type { Int64Value__Output } from "../generated/runtime/v1/Int64Value.ts";
 import type { NamespaceOption__Output } from "../generated/runtime/v1/NamespaceOption.ts";
 import type { SELinuxOption__Output } from "../generated/runtime/v1/SELinuxOption.ts";
 import type { SecurityProfile__Output } from "../generated/runtime/v1/SecurityProfile.ts";
 import type { UserNamespace__Output } from "../generated/runtime/v1/UserNamespace.ts";
-import { absolutePath, choice, integer, line, list, notHere, notImplemented, quoted, refuse } from "./field.ts";
+import { absolutePath, choice, integer, line, list, notImplemented, quoted, refuse } from "./field.ts";
 
 /** The kernel's (uid_t)-1 means "none". */
 const MAX_ID = 0xffff_fffe;
@@ -87,23 +93,40 @@ function toSeccompFromPath(field: string, path: string): SeccompProfile {
   return { type: "localhost", localhostRef: absolutePath(field, path.slice(prefix.length)) };
 }
 
-/**
- * AppArmor is not there: the default profile, which is also the zero value, and none at all are the same then; a
- * profile by name is a promise that cannot be kept.
- */
-export function refuseAppArmor(
+type AppArmor = { readonly apparmor?: AppArmorProfile };
+
+/** What is asked for, if anything is. `name` is the older field, which counts only where `profile` is absent. */
+export function toAppArmor(
   field: string,
   profile: SecurityProfile__Output | null,
   nameField: string,
   name: string,
-): void {
-  if (profile !== null) {
-    const type = choice(`${field}.profile_type`, profile.profileType, profileTypes);
-    if (type === "localhost") throw notHere(field, "names an AppArmor profile, and AppArmor is not supported here");
-    return;
+): AppArmor {
+  if (profile === null) return toAppArmorFromName(nameField, name);
+  const type = choice(`${field}.profile_type`, profile.profileType, profileTypes);
+  if (type === "localhost") {
+    return { apparmor: { type, name: appArmorName(`${field}.localhost_ref`, profile.localhostRef) } };
   }
-  if (["", "runtime/default", "unconfined"].includes(name)) return;
-  throw notHere(nameField, "names an AppArmor profile, and AppArmor is not supported here");
+  if (profile.localhostRef !== "") throw refuse(`${field}.localhost_ref`, "is set although the type is not Localhost");
+  return { apparmor: { type, name: "" } };
+}
+
+function toAppArmorFromName(field: string, name: string): AppArmor {
+  if (name === "") return {};
+  if (name === "runtime/default") return { apparmor: { type: "runtimeDefault", name: "" } };
+  if (name === "unconfined") return { apparmor: { type: "unconfined", name: "" } };
+  if (!name.startsWith(APPARMOR_PREFIX)) throw refuse(field, `is not a profile: ${quoted(name)}`);
+  return { apparmor: { type: "localhost", name: appArmorName(field, name) } };
+}
+
+const APPARMOR_PREFIX = "localhost/";
+
+/** Clients write the prefix in the new field, too. */
+function appArmorName(field: string, reference: string): string {
+  const name = line(field, reference);
+  const bare = name.startsWith(APPARMOR_PREFIX) ? name.slice(APPARMOR_PREFIX.length) : name;
+  if (bare === "") throw refuse(field, "names no profile");
+  return bare;
 }
 
 export function toSelinux(field: string, options: SELinuxOption__Output | null): SelinuxOptions | undefined {
