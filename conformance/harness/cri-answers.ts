@@ -11,7 +11,13 @@ export interface Answers {
   readonly StopPodSandbox: object;
   readonly RemovePodSandbox: object;
   readonly ListPodSandbox: { readonly items: readonly ListedSandbox[] };
-  readonly PodSandboxStatus: { readonly status: SandboxStatus; readonly info: Readonly<Record<string, string>> };
+  readonly PodSandboxStatus: {
+    readonly status: SandboxStatus;
+    readonly info: Readonly<Record<string, string>>;
+    /** Nanoseconds since 1970. */
+    readonly timestamp: string;
+    readonly containersStatuses: readonly ContainerStatus[];
+  };
   readonly CreateContainer: { readonly containerId: string };
   readonly StartContainer: object;
   readonly StopContainer: object;
@@ -21,6 +27,16 @@ export interface Answers {
   readonly ExecSync: { readonly stdout: Buffer; readonly stderr: Buffer; readonly exitCode: number };
   readonly PullImage: { readonly imageRef: string };
   readonly ListImages: { readonly images: readonly { readonly id: string; readonly repoTags: readonly string[] }[] };
+}
+
+/** One answer of GetContainerEvents. */
+export interface PodEvent {
+  readonly containerId: string;
+  readonly containerEventType: string;
+  /** Nanoseconds since 1970. */
+  readonly createdAt: string;
+  readonly podSandboxStatus: SandboxStatus | null;
+  readonly containersStatuses: readonly ContainerStatus[];
 }
 
 interface Condition {

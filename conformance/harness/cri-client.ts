@@ -1,5 +1,6 @@
+import { once } from "node:events";
 import { join } from "node:path";
-import { Client, credentials, type ServiceError } from "@grpc/grpc-js";
+import { Client, type ClientReadableStream, credentials, type ServiceError } from "@grpc/grpc-js";
 import { loadSync, type MethodDefinition } from "@grpc/proto-loader";
 import type { Answers, Message } from "./cri-answers.ts";
 
@@ -67,6 +68,15 @@ export class CriClient implements Disposable {
     const answers: Message[] = [];
     for await (const answer of call) answers.push(answer);
     return answers;
+  }
+
+  /** Calls a method whose answers come for as long as somebody listens. Resolves once the server has said that it serves. */
+  async open<Answer>(name: string, request: Message): Promise<ClientReadableStream<Answer>> {
+    const { path, requestSerialize, responseDeserialize } = this.#method(name);
+    const parse = responseDeserialize as (bytes: Buffer) => Answer;
+    const call = this.#client.makeServerStreamRequest(path, requestSerialize, parse, request);
+    await once(call, "metadata");
+    return call;
   }
 
   /** Ends the connection; calls in flight fail. */

@@ -6,9 +6,11 @@ import { admitNetwork } from "../cni/network-upkeep.ts";
 import { imagesOf } from "../container/container.ts";
 import { ContainerService, type ContainerServicePorts } from "../container/container-service.ts";
 import { ContainerStore } from "../container/container-store.ts";
+import { EventFeed } from "../container/event-feed.ts";
 import { monitorLost } from "../container/lost-monitor.ts";
 import { recover } from "../container/recover.ts";
 import type { ResourceUpdates } from "../container/resource-updates.ts";
+import { growingClock } from "../lib/growing-clock.ts";
 import { Retries } from "../lib/retries.ts";
 import { Turns } from "../lib/turns.ts";
 import type { MonitoredContainer } from "../monitor/protocol.ts";
@@ -34,6 +36,7 @@ export interface Daemon extends AsyncDisposable {
   readonly network: ConfigWatch;
   readonly debts: DebtPayer;
   readonly discards: Retries;
+  readonly events: EventFeed;
 }
 
 /** Wires the services, makes memory tell the truth, and starts what works in the background. */
@@ -55,7 +58,8 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
   const debts = owned.use(new DebtPayer(debtPorts(attachments, log)));
   const discards = owned.use(new Retries((retry) => log.warn("still to be freed", { ...retry })));
   const stores = { sandboxes: new SandboxStore(store), containers: new ContainerStore(store) };
-  const services = wire(parts, stores, attachments, discards);
+  const events = owned.use(new EventFeed({ containers: stores.containers, now: growingClock(now) }));
+  const services = wire(parts, stores, attachments, discards, events);
   monitors.use(services.monitors);
   await recover({
     ...parts,
@@ -80,6 +84,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     network,
     debts,
     discards,
+    events,
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
 }
@@ -91,7 +96,7 @@ type Fields = Readonly<Record<string, string>>;
 const now = () => Temporal.Now.instant();
 
 /** The services know each other only by ports; each is asked after all exist, so that their order here is free. */
-function wire(parts: DaemonParts, stores: Stores, network: SandboxNetwork, discards: Retries) {
+function wire(parts: DaemonParts, stores: Stores, network: SandboxNetwork, discards: Retries, events: EventFeed) {
   const monitors: Monitors = wireMonitors(parts, {
     ended: (exit) => containerService.ended(exit.id, exit),
     sandboxLost: (id) => sandboxService.lost(id, "PauseExited"),
@@ -107,6 +112,7 @@ function wire(parts: DaemonParts, stores: Stores, network: SandboxNetwork, disca
     monitors,
     network,
     discards,
+    events,
     containers: {
       abortCreations: (id) => containerService.abortCreations(id),
       killAll: (id) => containerService.killAll(id),
@@ -117,6 +123,7 @@ function wire(parts: DaemonParts, stores: Stores, network: SandboxNetwork, disca
     containers: stores.containers,
     monitors,
     discards,
+    events,
     sandboxes: { get: (id) => sandboxService.get(id), byId: (id) => sandboxService.byId(id) },
   });
   return { monitors, sandboxService, containerService };
@@ -146,7 +153,7 @@ function wireMonitors(
   return monitors;
 }
 
-type SandboxParts = Pick<SandboxServicePorts, "sandboxes" | "network" | "discards" | "containers"> & {
+type SandboxParts = Pick<SandboxServicePorts, "sandboxes" | "network" | "discards" | "events" | "containers"> & {
   readonly monitors: Monitors;
 };
 
@@ -177,7 +184,7 @@ function wireSandboxes(parts: DaemonParts, sandboxParts: SandboxParts): SandboxS
   });
 }
 
-type ContainerParts = Pick<ContainerServicePorts, "containers" | "monitors" | "discards" | "sandboxes">;
+type ContainerParts = Pick<ContainerServicePorts, "containers" | "monitors" | "discards" | "events" | "sandboxes">;
 
 function wireContainers(parts: DaemonParts, containerParts: ContainerParts): ContainerService {
   const { store, launcher, paths, host, cgroups, handlers, images, snapshots, config, log } = parts;

@@ -70,6 +70,8 @@ export interface NodeState extends ServerIdentity {
   readonly launcher: LauncherState;
   readonly pulls: readonly string[];
   readonly debts: readonly DebtSnapshot[];
+  /** How many listen to GetContainerEvents. */
+  readonly eventClients: number;
   /** What is still to be freed. */
   readonly discards: readonly Retry[];
   readonly disk: {
@@ -111,6 +113,7 @@ export async function nodeState({ parts, daemon, images }: OpenNode, phase: stri
     launcher: launcherNow,
     pulls: images.service.pulling(),
     debts: daemon.debts.snapshot(),
+    eventClients: daemon.events.subscribers,
     discards: daemon.discards.snapshot(),
     disk: {
       images: { count: images.service.list().length, bytes: usedBytes, inodes: inodesUsed },

@@ -87,6 +87,8 @@ async function serve(config: Config, log: Log, signal: AbortSignal): Promise<voi
   const node = owned.use(await openNode({ config, log, binary, store }));
   owned.use(keepHouse(store, log));
   owned.use(await serveCri(node));
+  // First of all to end: whoever listens would otherwise keep the server waiting.
+  owned.use(node.daemon.events);
   let phase = "ready";
   admin.serve(adminPorts(node, () => phase));
   log.info("ready", { listen: config.listen, version: nacelleVersion });
@@ -144,7 +146,8 @@ function serveCri({ parts, daemon, images }: OpenNode): Promise<AsyncDisposable>
     problem: () => launcher.problem || store.problem,
   });
   const observe = observer(log);
-  const ports = { sandboxes: daemon.sandboxes, containers: daemon.containers, resources: daemon.resources, status };
+  const { sandboxes, containers, resources, events } = daemon;
+  const ports = { sandboxes, containers, resources, events, status };
   return listen({
     socket: config.listen,
     services: [
@@ -158,9 +161,11 @@ const QUIET = /^(?:List|Stream|Version|Status|.*Status$|.*Stats$|ImageFsInfo|Run
 
 /** What changes something is logged as it is; what a kubelet asks every second only when it fails, or to who debugs. */
 function observer(log: Log): (call: CallRecord) => void {
-  return ({ method, ms, error }) => {
+  return ({ method, ms, code, error }) => {
     const fields = { method, ms: Math.round(ms) };
-    if (error !== undefined) log.warn("call failed", { ...fields, error: messageOf(error) });
+    // Who listens to events does so until it leaves.
+    const isExpected = error === undefined || (method === "GetContainerEvents" && code === "CANCELLED");
+    if (!isExpected) log.warn("call failed", { ...fields, error: messageOf(error) });
     else if (QUIET.test(method)) log.debug("call", fields);
     else log.info("call", fields);
   };

@@ -14,7 +14,7 @@ const idle: NodeState = {
     { name: "kata", isDefault: false, path: "kata", ociVersion: "", problem: "there is no executable kata" },
   ],
   ...{ sandboxes: { ready: 2, notReady: 1 }, containers: {}, monitors: 2 },
-  ...{ creations: [], calls: [], pulls: [], debts: [], discards: [] },
+  ...{ creations: [], calls: [], pulls: [], debts: [], eventClients: 0, discards: [] },
   launcher: { pid: 8, operations: [], stuck: [] },
   disk: { images: { count: 4, bytes: 3_650_722_202, inodes: 12 }, stateBytes: 4096 },
 };

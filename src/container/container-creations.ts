@@ -30,6 +30,8 @@ export interface CreationPorts extends BuildPorts {
 export interface CreationEvents {
   readonly discard: (container: Container) => void;
   readonly ended: (id: string, exit: MonitoredContainer) => void;
+  /** It is durably created, and listed if somebody can be told of it. */
+  readonly stored: (container: Container) => void;
 }
 
 interface Asked {
@@ -112,6 +114,7 @@ export class ContainerCreations {
       const early = this.#early.get(container.id);
       if (early !== undefined) this.#events.ended(container.id, early);
       await store.durable();
+      this.#events.stored(container);
       if (!collected) this.awaitCollection(container.id);
       return container.id;
     } catch (error) {
@@ -145,5 +148,6 @@ export class ContainerCreations {
     const container = containers.get(id);
     if (container?.state.phase !== "created" || container.state.collected) return;
     await store.save([containers.updated({ ...container, state: { ...container.state, collected: true } })]);
+    this.#events.stored(container);
   }
 }

@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { Retries } from "../lib/retries.ts";
 import { lost } from "../monitor/monitor-error.ts";
+import type { MonitoredContainer } from "../monitor/protocol.ts";
 import { Handlers } from "../sandbox/handlers.ts";
+import type { PodEventType } from "../sandbox/pod-events.ts";
 import { aSandbox } from "../sandbox/sandbox.fixture.ts";
 import { open, scratch } from "../state/store.fixture.ts";
 import { aContainer, epoch } from "./container.fixture.ts";
@@ -19,6 +21,7 @@ function setup(root: string, monitor: { start: () => Promise<bigint>; signal?: (
   store.commit(containers.inserted(created));
   const monitors = new Map<string, unknown>([[created.sandboxId, monitor]]);
   const killed: number[] = [];
+  const told: PodEventType[] = [];
   const handler = { name: "crun", path: "/crun", root: "/r", args: [] };
   const service = new ContainerService({
     store,
@@ -31,12 +34,13 @@ function setup(root: string, monitor: { start: () => Promise<bigint>; signal?: (
     },
     sandboxes: { get: () => aSandbox(), byId: () => aSandbox() },
     discards: new Retries(() => {}),
+    events: { emit: (type: PodEventType) => void told.push(type) },
     execs: { maxConcurrent: 1, maxOutputBytes: 1024 },
     cgroupDirs: () => [],
     now: () => epoch,
     log: () => {},
   } as unknown as ContainerServicePorts);
-  return { store, service, monitors, killed };
+  return { store, service, monitors, killed, told };
 }
 
 describe("ContainerService", () => {
@@ -71,5 +75,55 @@ describe("ContainerService", () => {
     await using _store = store;
     service.settle({ ...created, id: "d".repeat(64) });
     await store.durable();
+  });
+});
+
+describe("the events of a container", () => {
+  const exit = {
+    id: created.id,
+    startedNs: 5n,
+    exitedNs: 9n,
+    siCode: 1,
+    siStatus: 0,
+    oomKills: 0n,
+  } as MonitoredContainer;
+
+  it("are told once each and in order, also when its end comes while its start is being stored", async () => {
+    using folder = scratch();
+    const { promise: synced, resolve: sync } = Promise.withResolvers<void>();
+    const { promise: storing, resolve: reached } = Promise.withResolvers<void>();
+    const start = async () => {
+      const durable = store.durable.bind(store);
+      store.durable = () => {
+        reached();
+        return synced.then(durable);
+      };
+      return 5n;
+    };
+    const { store, service, told } = setup(folder.path, { start });
+    await using _store = store;
+    const starting = service.start(created.id, never);
+    await storing;
+    assert.deepEqual([service.get(created.id).state.phase, told], ["running", []]);
+    service.ended(created.id, exit);
+    assert.deepEqual(told, ["started", "stopped"]);
+    sync();
+    await starting;
+    assert.deepEqual(told, ["started", "stopped"]);
+  });
+
+  it("say that it has run when it ends before its start was answered", async () => {
+    using folder = scratch();
+    const { store, service, told } = setup(folder.path, {
+      start: async () => {
+        service.ended(created.id, exit);
+        return 5n;
+      },
+    });
+    await using _store = store;
+    await service.start(created.id, never);
+    assert.deepEqual(told, ["started", "stopped"]);
+    const { state } = service.get(created.id);
+    assert.equal(state.phase === "exited" && state.startedAt?.epochNanoseconds, 5n);
   });
 });

@@ -7,11 +7,13 @@ import { Turns } from "../lib/turns.ts";
 import type { MonitoredContainer } from "../monitor/protocol.ts";
 import type { MonitorSession } from "../monitor/session.ts";
 import type { ContainerConfig, SandboxConfig } from "../oci/config.ts";
+import type { PodEvents } from "../sandbox/pod-events.ts";
 import { startProcess } from "../sandbox/runtime-calls.ts";
 import { requireReady, type Sandbox } from "../sandbox/sandbox.ts";
 import { type Container, isAlive, isListed, requirePhase } from "./container.ts";
+import { ContainerAnnouncements } from "./container-announcements.ts";
 import { ContainerCreations, type CreationPorts } from "./container-creations.ts";
-import { exited, startFailed } from "./ending.ts";
+import { exited, hasRun, startFailed } from "./ending.ts";
 import { type ExecResult, execSync } from "./exec-sync.ts";
 import { Exits } from "./exits.ts";
 import { releaseContainer } from "./release-container.ts";
@@ -24,6 +26,7 @@ export interface ContainerServicePorts extends CreationPorts {
   /** Directories of a cgroup in every hierarchy. */
   readonly cgroupDirs: (sandbox: Sandbox, id: string) => readonly string[];
   readonly discards: Retries;
+  readonly events: PodEvents;
   readonly log: (message: string, fields: Readonly<Record<string, string>>) => void;
 }
 
@@ -33,6 +36,7 @@ export class ContainerService {
   readonly #creations: ContainerCreations;
   readonly #running = new SingleFlight();
   readonly #exits = new Exits();
+  readonly #announced: ContainerAnnouncements;
   readonly #signals: Signals;
   readonly #stops: Stops;
   readonly #execs: Turns;
@@ -46,6 +50,7 @@ export class ContainerService {
     this.#creations = new ContainerCreations(ports, {
       discard: (container) => this.discard(container),
       ended: (id, exit) => this.ended(id, exit),
+      stored: (container) => this.#announced.tell(container),
     });
     this.#signals = new Signals(ports);
     this.#stops = new Stops({
@@ -53,6 +58,7 @@ export class ContainerService {
       kill: async (id) => this.#signals.kill(this.get(id)),
       report: (id, error) => this.#signals.report(id, error),
     });
+    this.#announced = new ContainerAnnouncements(ports);
   }
 
   /** Resolves with the id of a created container; the answer is durable. A call for a name in flight joins it. */
@@ -174,10 +180,12 @@ export class ContainerService {
       this.#creations.endedEarly(id, exit);
       return;
     }
+    if (container === undefined) return;
     const finishedAt = Temporal.Instant.fromEpochNanoseconds(exit.exitedNs);
-    const isKilledByUs = this.#signals.hasKilled(id);
-    if (container !== undefined) this.settle(exited(container, { ...exit, isKilledByUs }, finishedAt));
-    this.#acknowledge(id, container?.sandboxId);
+    const ran = hasRun(container, exit.startedNs);
+    this.settle(ran);
+    this.settle(exited(ran, { ...exit, isKilledByUs: this.#signals.hasKilled(id) }, finishedAt));
+    this.#acknowledge(id, container.sandboxId);
   }
 
   /** Stores a state that the world has reached by itself. The same state as before, or gone already: nothing to do. */
@@ -185,7 +193,10 @@ export class ContainerService {
     const { store, containers } = this.#ports;
     const current = containers.get(container.id);
     if (current === undefined || current.state === container.state) return;
+    // What a call has committed and not told yet, since it waits for the disk, comes before what follows from it.
+    this.#announced.tell(current);
     store.observe([containers.updated(container)]);
+    this.#announced.tell(container);
     if (isAlive(container)) return;
     this.#exits.ended(container.id);
     this.#signals.killRest(container);
@@ -197,6 +208,7 @@ export class ContainerService {
     const discarded: Container = { ...container, state: { phase: "discarded" } };
     if (containers.get(container.id) !== undefined)
       store.observe([containers.updated(discarded), ...containers.released(container)]);
+    this.#announced.tell(container);
     discards.add(`container ${container.id}`, () =>
       this.#running.run(`remove ${container.id}`, () => this.#remove(container.id)),
     );
@@ -217,7 +229,7 @@ export class ContainerService {
     } catch (error) {
       throw await this.#startFailed(id, error);
     } finally {
-      await store.durable();
+      await store.durable().finally(() => this.#announced.tell(intent));
     }
   }
 
@@ -256,11 +268,11 @@ export class ContainerService {
     await store.save([...containers.deleted(container)], { essential: true });
     this.#exits.forget(id);
     this.#signals.forget(id);
+    this.#announced.tell(container);
   }
 
-  #acknowledge(id: string, sandboxId: string | undefined): void {
+  #acknowledge(id: string, sandboxId: string): void {
     const { store, monitors, log } = this.#ports;
-    if (sandboxId === undefined) return;
     // Only when the row is on disk: until then the monitor is the one that remembers.
     store
       .durable()

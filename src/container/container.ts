@@ -1,5 +1,6 @@
 import { failedPrecondition } from "../lib/errors.ts";
 import type { ContainerConfig, Resources } from "../oci/config.ts";
+import type { Life } from "../sandbox/pod-events.ts";
 
 export type ExitReason = "Completed" | "Error" | "OOMKilled" | "StartError" | "MonitorLost" | "Rebooted" | "Unknown";
 
@@ -95,6 +96,13 @@ export function isListed(container: Container): boolean {
 export function isAlive(container: Container): boolean {
   const { phase } = container.state;
   return phase === "created" || phase === "starting" || phase === "running";
+}
+
+/** As clients see it; `undefined` while they do not, and when it is gone. */
+export function lifeOf(container: Container | undefined): Life | undefined {
+  if (container === undefined || !isListed(container)) return undefined;
+  if (!isAlive(container)) return "ended";
+  return container.state.phase === "running" ? "running" : "created";
 }
 
 export function requirePhase<P extends Phase>(container: Container, phase: P): InPhase<P> {

@@ -3,6 +3,14 @@ import { isOomKilled, type Suspicion } from "./oom.ts";
 
 const CLD_EXITED = 1;
 
+/** A short process may end before the call that starts it has heard that it runs: it has run all the same. */
+export function hasRun(container: Container, startedNs: bigint): Container {
+  const { state } = container;
+  if (state.phase !== "starting" || startedNs === 0n) return container;
+  const startedAt = Temporal.Instant.fromEpochNanoseconds(startedNs);
+  return { ...container, state: { ...state, phase: "running", startedAt } };
+}
+
 /** Ended, as its parent saw it. Ended already: returned as it is. */
 export function exited(container: Container, ending: Suspicion, finishedAt: Temporal.Instant): Container {
   const { siCode, siStatus } = ending;

@@ -37,6 +37,7 @@ function setup(root: string, ports: Partial<SandboxServicePorts> & { perform?: (
     operations,
     handlers,
     discards: new Retries(() => {}),
+    events: { emit: () => {} },
     paths: new Paths({ root, runDir: root, netnsDir: root }),
     network: { intent: () => [], detach: async () => true } as never,
     monitors: { start: async () => {}, end: async () => {}, unwatch: () => {}, require: nobody },

@@ -11,6 +11,7 @@ import { dialSandbox } from "./dial.ts";
 import type { Handlers } from "./handlers.ts";
 import type { Monitors } from "./monitors.ts";
 import type { Pause } from "./pause.ts";
+import { Announcements, type Life, type PodEvents } from "./pod-events.ts";
 import { type ReleasePorts, releaseSandbox } from "./release-sandbox.ts";
 import { describe, isListed, limitsOf, type NotReadyReason, type Sandbox, sandboxName } from "./sandbox.ts";
 import type { SandboxNetwork } from "./sandbox-network.ts";
@@ -39,6 +40,7 @@ export interface SandboxServicePorts
   readonly validate: (config: SandboxConfig) => void;
   /** What is still to be freed, tried until it is. */
   readonly discards: Retries;
+  readonly events: PodEvents;
   readonly now: () => Temporal.Instant;
 }
 
@@ -54,9 +56,13 @@ export class SandboxService {
   readonly #endings = new SingleFlight();
   /** What was lost of sandboxes while they were made. */
   readonly #lostEarly = new Map<string, NotReadyReason>();
+  readonly #announced = new Announcements();
+  /** Those that are being stopped: told as stopped only after all that runs in them has ended. */
+  readonly #emptying = new Set<string>();
 
   constructor(ports: SandboxServicePorts) {
     this.#ports = ports;
+    for (const sandbox of ports.sandboxes.list()) this.#announced.assume(sandbox.id, this.#lifeOf(sandbox));
   }
 
   /** Resolves with the id of a ready sandbox; the answer is durable. A call for a name in flight joins it. */
@@ -132,7 +138,9 @@ export class SandboxService {
     const sandbox = sandboxes.get(id);
     if (sandbox?.state.phase === "creating") this.#lostEarly.set(id, reason);
     if (sandbox?.state.phase !== "ready") return;
+    this.#tell(sandbox);
     store.observe([sandboxes.updated({ ...sandbox, state: { phase: "notReady", reason, released: false } })]);
+    this.#tell(sandbox);
   }
 
   /** Takes up the freeing of a sandbox whose creation has failed or was cut short. A full disk does not keep its name. */
@@ -140,6 +148,7 @@ export class SandboxService {
     const { store, sandboxes, discards, containers } = this.#ports;
     const discarded: Sandbox = { ...sandbox, state: { phase: "discarded" } };
     store.observe([sandboxes.updated(discarded), ...sandboxes.released(sandbox)]);
+    this.#tell(sandbox);
     discards.add(`sandbox ${sandbox.id}`, async () => {
       await containers.removeAll(sandbox.id);
       await releaseSandbox(this.#ports, discarded);
@@ -165,6 +174,7 @@ export class SandboxService {
       control.stage.enter("storing the sandbox");
       store.commit([sandboxes.updated({ ...sandbox, ips, state: { phase: "ready" } })]);
       await store.durable();
+      this.#tell(sandbox);
       return id;
     } catch (error) {
       this.discard(sandbox);
@@ -204,6 +214,8 @@ export class SandboxService {
     if (sandbox === undefined || (sandbox.state.phase === "notReady" && sandbox.state.released)) return;
     await containers.abortCreations(id);
     await containers.killAll(id);
+    this.#emptying.delete(id);
+    this.#tell(sandbox);
     await releaseSandbox(this.#ports, sandbox);
     const reason = sandbox.state.phase === "notReady" ? sandbox.state.reason : "Stopped";
     const stopped: Sandbox = { ...sandbox, state: { phase: "notReady", reason, released: true } };
@@ -216,7 +228,10 @@ export class SandboxService {
     const sandbox = sandboxes.get(id);
     if (sandbox?.state.phase !== "ready") return sandbox;
     const stopped: Sandbox = { ...sandbox, state: { phase: "notReady", reason: "Stopped", released: false } };
-    await store.save([sandboxes.updated(stopped)], { essential: true });
+    this.#tell(sandbox);
+    store.commit([sandboxes.updated(stopped)], { essential: true });
+    this.#emptying.add(id);
+    await store.durable();
     return stopped;
   }
 
@@ -227,6 +242,19 @@ export class SandboxService {
     const sandbox = sandboxes.get(id);
     if (sandbox === undefined) return;
     await store.save(sandboxes.deleted(sandbox), { essential: true });
+    this.#tell(sandbox);
+  }
+
+  /** Tells what memory shows of it and nobody was told of yet. */
+  #tell(last: Sandbox): void {
+    const { sandboxes, events } = this.#ports;
+    const sandbox = sandboxes.get(last.id);
+    this.#announced.tell(last.id, this.#lifeOf(sandbox), (type) => events.emit(type, last.id, sandbox ?? last));
+  }
+
+  #lifeOf(sandbox: Sandbox | undefined): Life | undefined {
+    if (sandbox === undefined || !isListed(sandbox)) return undefined;
+    return sandbox.state.phase === "ready" || this.#emptying.has(sandbox.id) ? "running" : "ended";
   }
 
   #find(idOrPrefix: string): string | undefined {

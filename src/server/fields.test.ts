@@ -54,16 +54,13 @@ const refusedWhole = [
 
 it("every request field of every served call is read, or ignored for a stated reason", async () => {
   const node = new FakeNode();
-  const ports = {
-    sandboxes: node.sandboxPort,
-    containers: node.containerPort,
-    resources: node.resourcePort,
-    status: node.statusPort,
-  };
   const { runtime, image } = loadServices();
   const reads = new Set<string>();
   const expected = new Set<string>();
-  const services = [runtimeService(runtime, ports, () => {}), imageService(image, node.imagePort, () => {})];
+  const services = [
+    runtimeService(runtime, node.runtimePorts, () => {}),
+    imageService(image, node.imagePort, () => {}),
+  ];
   for (const [name, request] of Object.entries(requests)) {
     const [service, method] = find(services, name);
     const type = (method.requestType.type as TypeDescriptor).name;

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { handleServerStreamingCall, handleUnaryCall, ServerWritableStream } from "@grpc/grpc-js";
-import { status } from "@grpc/grpc-js";
+import { Metadata, status } from "@grpc/grpc-js";
 import { toStatus } from "./status.ts";
 
 /** What a call gives to its handler besides the request. */
@@ -14,10 +14,18 @@ export interface CallContext {
 /** A call with one answer. */
 export type Unary<Request, Response> = (request: Request, call: CallContext) => Promise<Response>;
 
+/** What a call with many answers gives to its handler besides. */
+export interface StreamContext extends CallContext {
+  /** Sends the headers: the client knows that it is being served, though there may be nothing to send for long. */
+  begin(): void;
+  /** Ends the call with this error, even while a message waits for a client that does not read. */
+  cut(reason: Error): void;
+}
+
 /** A call with any number of answers; the next one is asked for when the client has taken the last. */
 export type ServerStreaming<Request, Response> = (
   request: Request,
-  call: CallContext,
+  call: StreamContext,
 ) => AsyncIterable<Response> | Iterable<Response>;
 
 /** A call that has ended. */
@@ -65,7 +73,12 @@ export function serverStreaming<Request, Response>(
 ): handleServerStreamingCall<Request, Response> {
   return (grpcCall) => {
     const call = new Call(method, grpcCall, observe);
-    send(grpcCall, () => handle(grpcCall.request, call.context), call.context.signal).then(
+    const context: StreamContext = {
+      ...call.context,
+      begin: () => grpcCall.sendMetadata(new Metadata()),
+      cut: (reason) => call.cut(reason),
+    };
+    send(grpcCall, () => handle(grpcCall.request, context), context.signal).then(
       () => {
         call.answered();
         grpcCall.end();
@@ -118,16 +131,20 @@ class Call {
   readonly #method: string;
   readonly #observe: CallObserver;
   readonly #started = performance.now();
+  readonly #controller = new AbortController();
   #cancel: () => void;
 
   constructor(method: string, grpcCall: Cancellable, observe: CallObserver) {
-    const controller = new AbortController();
     this.#method = method;
     this.#observe = observe;
     calls += 1;
-    this.context = { callId: `${processName}-${calls}`, signal: controller.signal };
-    this.#cancel = () => controller.abort(reasonOf(grpcCall));
+    this.context = { callId: `${processName}-${calls}`, signal: this.#controller.signal };
+    this.#cancel = () => this.#controller.abort(reasonOf(grpcCall));
     grpcCall.on("cancelled", () => this.#cancel());
+  }
+
+  cut(reason: Error): void {
+    this.#controller.abort(reason);
   }
 
   /** grpc-js says "cancelled" at the end of every call: from here on it means nothing. */

@@ -1,4 +1,5 @@
 import type { Container } from "../container/container.ts";
+import type { Subscriber } from "../container/event-feed.ts";
 import type { ContainerConfig, ImageSpec, Resources, SandboxConfig } from "../oci/config.ts";
 import type { Sandbox, SandboxLimits } from "../sandbox/sandbox.ts";
 
@@ -53,6 +54,13 @@ export interface ResourcePort {
   updateContainer(id: string, resources: Resources, signal: AbortSignal): Promise<void>;
   /** What is absent stays. Durable; a sandbox that is not ready is `failedPrecondition`. */
   updateSandbox(id: string, limits: SandboxLimits): Promise<void>;
+}
+
+export interface EventPort {
+  /** The time of a status: every event that is told later has a later one. */
+  now(): Temporal.Instant;
+  /** Every event from now on, until the result is disposed. */
+  subscribe(subscriber: Subscriber): Disposable;
 }
 
 export interface Image {

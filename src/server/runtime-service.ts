@@ -1,10 +1,11 @@
 import type { RuntimeServiceDefinition } from "./generated/runtime/v1/RuntimeService.ts";
 import type { CallObserver } from "./handler.ts";
 import type { Service } from "./listen.ts";
-import type { ContainerPort, ResourcePort, SandboxPort, StatusPort } from "./ports.ts";
+import type { ContainerPort, EventPort, ResourcePort, SandboxPort, StatusPort } from "./ports.ts";
 import { containerStatus } from "./runtime/container-status.ts";
 import { createContainer } from "./runtime/create-container.ts";
 import { execSync } from "./runtime/exec-sync.ts";
+import { getContainerEvents } from "./runtime/get-container-events.ts";
 import { listContainers } from "./runtime/list-containers.ts";
 import { listPodSandbox } from "./runtime/list-pod-sandbox.ts";
 import { podSandboxStatus } from "./runtime/pod-sandbox-status.ts";
@@ -30,13 +31,14 @@ export interface RuntimePorts {
   readonly sandboxes: SandboxPort;
   readonly containers: ContainerPort;
   readonly resources: ResourcePort;
+  readonly events: EventPort;
   readonly status: StatusPort;
 }
 
 /** RuntimeService on top of the domain. What it does not serve answers UNIMPLEMENTED with its name. */
 export function runtimeService(
   definition: RuntimeServiceDefinition,
-  { sandboxes, containers, resources, status: node }: RuntimePorts,
+  { sandboxes, containers, resources, events, status: node }: RuntimePorts,
   observe: CallObserver,
 ): Service {
   const handlers = serviceHandlers<RuntimeServiceDefinition>(
@@ -49,7 +51,7 @@ export function runtimeService(
       RunPodSandbox: runPodSandbox(sandboxes),
       StopPodSandbox: stopPodSandbox(sandboxes),
       RemovePodSandbox: removePodSandbox(sandboxes),
-      PodSandboxStatus: podSandboxStatus(sandboxes, containers),
+      PodSandboxStatus: podSandboxStatus(sandboxes, containers, events),
       ListPodSandbox: listPodSandbox(sandboxes),
       CreateContainer: createContainer(containers),
       StartContainer: startContainer(containers),
@@ -70,6 +72,10 @@ export function runtimeService(
       StreamContainers: streamContainers(
         containers,
         wireSize(definition.ListContainers, (item) => ({ containers: [item] })),
+      ),
+      GetContainerEvents: getContainerEvents(
+        events,
+        wireSize(definition.GetContainerEvents, (event) => event),
       ),
     },
     observe,

@@ -4,7 +4,9 @@ import { join } from "node:path";
 import { type CallOptions, type Client, credentials, type ServiceDefinition, type ServiceError } from "@grpc/grpc-js";
 import type { MethodDefinition } from "@grpc/proto-loader";
 import type { Container } from "../container/container.ts";
+import { EventFeed } from "../container/event-feed.ts";
 import { invalidArgument, notFound } from "../lib/errors.ts";
+import { growingClock } from "../lib/growing-clock.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import { loadCri } from "./descriptor.ts";
 import type { ImageServiceClient, ImageServiceDefinition } from "./generated/runtime/v1/ImageService.ts";
@@ -13,7 +15,7 @@ import type { CallRecord } from "./handler.ts";
 import { imageService } from "./image-service.ts";
 import { listen } from "./listen.ts";
 import type { ContainerPort, Image, ImagePort, ResourcePort, SandboxPort, StatusPort } from "./ports.ts";
-import { runtimeService } from "./runtime-service.ts";
+import { type RuntimePorts, runtimeService } from "./runtime-service.ts";
 
 /** The domain as the server sees it, in memory and obedient. */
 export class FakeNode {
@@ -81,6 +83,11 @@ export class FakeNode {
     },
   };
 
+  readonly eventPort = new EventFeed({
+    containers: { ofSandbox: (id) => [...this.containers.values()].filter(({ sandboxId }) => sandboxId === id) },
+    now: growingClock(() => Temporal.Now.instant()),
+  });
+
   readonly imagePort: ImagePort = {
     pull: async ({ image }) => {
       const id = `sha256:${"2".repeat(64)}`;
@@ -110,6 +117,16 @@ export class FakeNode {
     },
   };
 
+  get runtimePorts(): RuntimePorts {
+    return {
+      sandboxes: this.sandboxPort,
+      containers: this.containerPort,
+      resources: this.resourcePort,
+      events: this.eventPort,
+      status: this.statusPort,
+    };
+  }
+
   #ids = 0;
 
   setState(id: string, state: Container["state"]): void {
@@ -137,6 +154,7 @@ export interface Connection extends AsyncDisposable {
   readonly image: ImageServiceClient;
   readonly ask: Asking<RuntimeServiceDefinition> & Asking<ImageServiceDefinition>;
   readonly calls: readonly CallRecord[];
+  readonly socket: string;
   /** Ends the server alone, as SIGTERM does. */
   stopServer(): Promise<void>;
 }
@@ -149,12 +167,7 @@ export async function connect(node = new FakeNode(), graceMs = 1_000): Promise<C
   const { RuntimeService, ImageService } = loadCri();
   const calls: CallRecord[] = [];
   const observe = (call: CallRecord) => void calls.push(call);
-  const ports = {
-    sandboxes: node.sandboxPort,
-    containers: node.containerPort,
-    resources: node.resourcePort,
-    status: node.statusPort,
-  };
+  const ports = node.runtimePorts;
   const services = [
     runtimeService(RuntimeService.service, ports, observe),
     imageService(ImageService.service, node.imagePort, observe),
@@ -167,7 +180,7 @@ export async function connect(node = new FakeNode(), graceMs = 1_000): Promise<C
   const ask = { ...asking(runtime, RuntimeService.service), ...asking(image, ImageService.service) };
   const kept = owned.move();
   return {
-    ...{ runtime, image, ask, calls },
+    ...{ runtime, image, ask, calls, socket },
     stopServer: () => Promise.resolve(server[Symbol.asyncDispose]()),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
