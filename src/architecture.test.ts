@@ -24,9 +24,10 @@ const layers: Readonly<Record<string, readonly string[]>> = {
   monitor: ground,
   sandbox: parts,
   container: [...parts, "sandbox"],
+  stats: [...parts, "sandbox", "container"],
   streaming: ["lib"],
   // oci: the values that a message is turned into are declared in oci/config.ts, and copies of them would drift.
-  server: ["sandbox", "container", "image", "streaming", "lib", "oci"],
+  server: ["sandbox", "container", "stats", "image", "streaming", "lib", "oci"],
   cli: everything,
   "": everything,
 };

@@ -97,6 +97,8 @@ async function processLine(pid: string): Promise<string | undefined> {
     const command = (await readFile(join("/proc", pid, "cmdline"), "utf8")).replaceAll("\0", " ").trim();
     const parent = /^PPid:\t(\d+)$/m.exec(status)?.[1];
     if (command === "" || Number(pid) === process.pid || Number(parent) === process.pid) return undefined;
+    // Of the server, like the launcher; started when statistics are asked for.
+    if (/^\S*nacelle-native stats /.test(command)) return undefined;
     // A launcher carries the number of its daemon's life, which is another one after each start.
     return command.replace(/( launcher \S+) \d+ /, "$1 ").slice(0, 200);
   } catch {

@@ -188,6 +188,9 @@ void stats_request(struct launcher *launcher, struct frame_header request, struc
 	int connection;
 
 	(void)reader;
-	if (start_serving(launcher, request, "stats", &connection) == 1)
+	if (start_serving(launcher, request, "stats", &connection) == 1) {
+		(void)memset(launcher->role, 0, strlen(launcher->role));
+		(void)memcpy(launcher->role, "stats", sizeof("stats"));
 		stats_main(connection, self);
+	}
 }

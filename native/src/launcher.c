@@ -240,6 +240,7 @@ int launcher_main(int argc, char **argv)
 		(void)dprintf(STDERR_FILENO, "usage: nacelle-native launcher RUNDIR EPOCH CGROUP, the connection on fd 3\n");
 		return 2;
 	}
+	launcher->role = argv[1];
 	launcher->run_dir = argv[2];
 	launcher->epoch = strtoull(argv[3], NULL, 10);
 	r = become_launcher(launcher);

@@ -86,6 +86,7 @@ struct launcher {
 	struct source timer;
 	uint64_t armed; /* what the timer is set to; 0: off */
 	const char *run_dir;
+	char *role; /* argv[1], which tells in process lists who is who */
 	int records;    /* fd of RUNDIR/ops */
 	int cgroup;     /* fd of CGROUP/ops in the v2 hierarchy, or -1 */
 	int cgroup_kill;

@@ -8,6 +8,7 @@ import {
   cgroupsPath,
   controllerMount,
   ensureParent,
+  parentPath,
   parseParent,
   unifiedMount,
 } from "../cgroup/cgroup.ts";
@@ -48,11 +49,11 @@ export class Cgroups {
   /** Where memory is accounted; empty where it is not. */
   memoryDirectory(sandbox: Sandbox, id: string): string {
     const mountPoint = controllerMount(this.layout, "memory");
-    return mountPoint === undefined ? "" : join(mountPoint, this.#path(sandbox, id));
+    return mountPoint === undefined ? "" : join(mountPoint, this.path(sandbox, id));
   }
 
   directories(sandbox: Sandbox, id: string): readonly string[] {
-    return cgroupDirectories(this.layout, this.#path(sandbox, id));
+    return cgroupDirectories(this.layout, this.path(sandbox, id));
   }
 
   /** With systemd the bandwidth is the scope's, which the runtime changes; on v2 it is one file, which no order can spoil. */
@@ -62,7 +63,7 @@ export class Cgroups {
 
   /** To be written before the runtime updates a container. */
   before(sandbox: Sandbox, id: string, from: CpuBandwidth, to: CpuBandwidth): readonly Operation[] {
-    return this.writesBandwidth ? bandwidthWrites(this.layout, this.#path(sandbox, id), from, to) : [];
+    return this.writesBandwidth ? bandwidthWrites(this.layout, this.path(sandbox, id), from, to) : [];
   }
 
   /** To be written after that. */
@@ -71,7 +72,7 @@ export class Cgroups {
     id: string,
     { hugepageLimits = [], unified = {} }: Partial<FileLimits>,
   ): readonly Operation[] {
-    return limitWrites(this.layout, this.#path(sandbox, id), { hugepageLimits, unified });
+    return limitWrites(this.layout, this.path(sandbox, id), { hugepageLimits, unified });
   }
 
   /** Where its processes are listed. */
@@ -79,8 +80,14 @@ export class Cgroups {
     return this.memoryDirectory(sandbox, id) || (this.directories(sandbox, id)[0] ?? "");
   }
 
-  #path(sandbox: Sandbox, id: string): string {
+  /** The path of a container's cgroup below each hierarchy's mount. */
+  path(sandbox: Sandbox, id: string): string {
     return cgroupPath(this.#parent(sandbox), this.driver, id);
+  }
+
+  /** The path of a sandbox's cgroup parent below each hierarchy's mount. */
+  parentPath(sandbox: Sandbox): string {
+    return parentPath(this.#parent(sandbox), this.driver);
   }
 
   #parent({ cgroupParent, config }: Sandbox): string {

@@ -72,7 +72,9 @@ async function importAlone(
   const store = owned.use(openStore(config, "nacelle image import"));
   owned.use(await AdminServer.listen(adminSocket(config), notReady(config, "importing")));
   const launcher = owned.use(await startLauncher({ config, log, binary, store }, new LauncherEvents()));
-  const images = owned.use(await openImages({ config, store, launcher, log }));
+  const images = owned.use(
+    await openImages({ config, store, launcher, log, written: () => ({ bytes: 0, inodes: 0 }) }),
+  );
   const interrupted = new AbortController();
   process.once("SIGINT", () => interrupted.abort(new DomainError("unavailable", "interrupted")));
   return await images.service.importDirectory(path, name, interrupted.signal);

@@ -1,7 +1,9 @@
-import { join } from "node:path";
+import { statSync } from "node:fs";
+import { dirname, join } from "node:path";
 import type { Config } from "../config/schema.ts";
 import type { BuildPorts } from "../container/build-container.ts";
 import type { ContainerImages } from "../container/held-images.ts";
+import type { SpaceTaken } from "../image/filesystem-usage.ts";
 import { ImageService } from "../image/image-service.ts";
 import { LayerWorkers } from "../image/layer/layer-workers.ts";
 import { LayerStore } from "../image/layer-store.ts";
@@ -17,6 +19,8 @@ interface ImageParts {
   readonly store: Store;
   readonly launcher: LauncherSupervisor;
   readonly log: Log;
+  /** What containers have written, as far as it is known. */
+  readonly written: () => SpaceTaken;
 }
 
 /** The image service and what it stands on. */
@@ -35,8 +39,9 @@ const WORKER_IDLE_MS = 30_000;
 const AUTH_FILES = ["/etc/containers/auth.json", "/run/containers/0/auth.json", "/root/.docker/config.json"];
 
 /** Takes up the images that the state has. `service.recovered` is to be called when containers have theirs again. */
-export async function openImages({ config, store, launcher, log }: ImageParts): Promise<OwnImages> {
+export async function openImages({ config, store, launcher, log, written }: ImageParts): Promise<OwnImages> {
   const { root, registries, images } = config;
+  const containers = join(root, "containers");
   await using owned = new AsyncDisposableStack();
   const http = owned.use(new HttpClient({ connectMs: CONNECT_MS, stallMs: STALL_MS }, process.env));
   const workers = owned.use(new LayerWorkers({ max: 2, idleMs: WORKER_IDLE_MS }));
@@ -52,7 +57,7 @@ export async function openImages({ config, store, launcher, log }: ImageParts): 
   );
   const authFiles = registries.authFile === "" ? AUTH_FILES : [registries.authFile];
   const service = new ImageService({
-    ...{ root, store, operations: launcher, layers, http },
+    ...{ store, operations: launcher, layers, http },
     registries: { configFile: registries.configFile, authFiles },
     sync: images.sync,
     turns: new Turns({
@@ -61,6 +66,8 @@ export async function openImages({ config, store, launcher, log }: ImageParts): 
       waiting: 4_096,
       what: "image pulls",
     }),
+    places: { root, layers: layers.directory, containers, isOne: deviceOf(layers.directory) === deviceOf(containers) },
+    written,
     now: () => Temporal.Now.instant(),
   });
   await service.recover();
@@ -68,7 +75,12 @@ export async function openImages({ config, store, launcher, log }: ImageParts): 
   return {
     service,
     containers: service,
-    snapshots: new OverlaySnapshotter(layers.directory, join(root, "containers")),
+    snapshots: new OverlaySnapshotter(layers.directory, containers),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
+}
+
+/** Of what is not there yet: where it will be made. */
+function deviceOf(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.dev ?? deviceOf(dirname(path));
 }

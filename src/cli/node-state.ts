@@ -99,7 +99,7 @@ export async function nodeState({ parts, daemon, images }: OpenNode, phase: stri
   const sandboxes = new SandboxStore(store).list();
   const containers = new ContainerStore(store).list();
   const [launcherNow, stateBytes] = await Promise.all([launcherState(launcher), sizeOfState(config.root)]);
-  const { usedBytes, inodesUsed } = images.service.fsInfo().images;
+  const { bytes, inodes } = images.service.usage;
   return {
     ...serverIdentity(config, phase),
     epoch: store.epoch,
@@ -116,7 +116,7 @@ export async function nodeState({ parts, daemon, images }: OpenNode, phase: stri
     eventClients: daemon.events.subscribers,
     discards: daemon.discards.snapshot(),
     disk: {
-      images: { count: images.service.list().length, bytes: usedBytes, inodes: inodesUsed },
+      images: { count: images.service.list().length, bytes, inodes },
       stateBytes,
     },
   };

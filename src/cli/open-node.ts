@@ -4,12 +4,15 @@ import { LauncherSupervisor } from "../launcher/launcher-supervisor.ts";
 import type { Log } from "../lib/log.ts";
 import { Paths } from "../sandbox/paths.ts";
 import { Store } from "../state/store.ts";
+import { DiskWalks } from "../stats/disk-walks.ts";
+import type { StatsService } from "../stats/stats-service.ts";
 import { type Daemon, startDaemon } from "./daemon.ts";
 import type { DaemonParts } from "./daemon-parts.ts";
 import { type OwnImages, openImages } from "./images.ts";
 import { LauncherEvents, monitorLauncher } from "./launcher-events.ts";
 import { prepareHost } from "./prepare-host.ts";
 import { findHandlers } from "./runtime-handlers.ts";
+import { openStats } from "./stats.ts";
 
 /** What has to be there before anything of a node is touched. */
 export interface NodeOptions {
@@ -26,6 +29,7 @@ export interface OpenNode extends AsyncDisposable {
   readonly parts: DaemonParts;
   readonly daemon: Daemon;
   readonly images: OwnImages;
+  readonly stats: StatsService;
 }
 
 /** Takes the state root. `purpose` names its user to whoever else wants it. Throws as `Store.open` does. */
@@ -48,15 +52,26 @@ export async function openNode({ config, log, binary, store }: NodeOptions): Pro
   const { host, cgroups } = owned.use(await prepareHost({ config, log, launcher, paths, binary }));
   const handlers = await findHandlers(config, paths, launcher);
   for (const { problem } of handlers.list()) if (problem !== "") log.warn(problem);
-  const images = owned.use(await openImages({ config, store, launcher, log }));
+  const walks = owned.use(diskWalks(config, launcher, log));
+  const images = owned.use(await openImages({ config, store, launcher, log, written: () => walks.total() }));
   const parts: DaemonParts = {
     ...{ config, log, store, launcher, launcherEvents, monitorLauncher: monitorLauncher(launcher) },
     ...{ paths, host, cgroups, handlers, images: images.containers, snapshots: images.snapshots },
   };
   const daemon = owned.use(await startDaemon(parts));
   await images.service.recovered();
+  const stats = owned.use(openStats(parts, daemon, walks));
   const kept = owned.move();
-  return { parts, daemon, images, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+  return { parts, daemon, images, stats: stats.service, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+}
+
+function diskWalks(config: Config, operations: LauncherSupervisor, log: Log): DiskWalks {
+  return new DiskWalks({
+    operations,
+    intervalMs: config.stats.writableLayerInterval,
+    now: () => Temporal.Now.instant(),
+    report: (message, fields) => log.warn(message, fields),
+  });
 }
 
 /** The launcher of this store's daemon; `events` is told what it sees. */

@@ -135,7 +135,7 @@ function keepHouse(store: Store, log: Log): Disposable {
   return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
-function serveCri({ parts, daemon, images }: OpenNode): Promise<AsyncDisposable> {
+function serveCri({ parts, daemon, images, stats }: OpenNode): Promise<AsyncDisposable> {
   const { config, log, handlers, cgroups, launcher, store } = parts;
   const definitions = loadServices();
   const status = new NodeStatus({
@@ -147,7 +147,7 @@ function serveCri({ parts, daemon, images }: OpenNode): Promise<AsyncDisposable>
   });
   const observe = observer(log);
   const { sandboxes, containers, resources, events } = daemon;
-  const ports = { sandboxes, containers, resources, events, status };
+  const ports = { sandboxes, containers, resources, events, stats, status };
   return listen({
     socket: config.listen,
     services: [

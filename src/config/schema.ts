@@ -154,6 +154,13 @@ export const schema = section("", {
       'Serve metrics over TCP too, as "host:port"; "": on the administrative socket only.',
     ),
   }),
+  stats: section("What pods use.", {
+    writableLayerInterval: setting(
+      duration(100),
+      "30s",
+      "How often what containers have written is measured, in the background and with low priority.",
+    ),
+  }),
   log: section("What is logged on standard error.", {
     level: reloadable(oneOf("error", "warn", "info", "debug"), "info", "The least grave level that is shown."),
     format: reloadable(oneOf("auto", "logfmt", "json"), "auto", "`auto`: logfmt on a terminal, JSON elsewhere."),

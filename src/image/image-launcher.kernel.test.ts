@@ -41,13 +41,14 @@ it("the launcher unpacks, syncs and removes what the image service asks for", as
   const turns = new Turns({ atOnce: 3, perOwner: 3, waiting: 100, what: "image pulls" });
   const images = new ImageService({
     turns,
-    root,
     store,
     operations: launcher,
     layers,
     http,
     registries,
     sync: true,
+    places: { root, layers: layers.directory, containers: join(root, "containers"), isOne: true },
+    written: () => ({ bytes: 0, inodes: 0 }),
     now,
   });
   await images.recover();

@@ -69,13 +69,14 @@ export class ServiceUnderTest implements AsyncDisposable {
     });
     this.images = new ImageService({
       turns: new Turns({ atOnce: 3, perOwner: 3, waiting: 100, what: "image pulls" }),
-      root,
       store: this.store,
       operations,
       layers: this.layers,
       http,
       registries: { configFile, authFiles: [join(root, "auth.json")] },
       sync: true,
+      places: { root, layers: this.layers.directory, containers: join(root, "containers"), isOne: true },
+      written: () => ({ bytes: 0, inodes: 0 }),
       now: () => Temporal.Now.instant(),
     });
     await this.images.recover();

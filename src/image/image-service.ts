@@ -1,11 +1,11 @@
 import { createHash } from "node:crypto";
-import { join } from "node:path";
 import type { Operations } from "../launcher/operations.ts";
 import { failedPrecondition, invalidArgument, notFound } from "../lib/errors.ts";
 import type { Turns } from "../lib/turns.ts";
 import type { Change } from "../state/change.ts";
 import type { Store } from "../state/store.ts";
 import type { Table } from "../state/table.ts";
+import { type Filesystems, filesystems, type ImagePlaces, type SpaceTaken } from "./filesystem-usage.ts";
 import {
   candidates,
   findImage,
@@ -29,8 +29,6 @@ import type { HttpClient } from "./registry/http.ts";
 import { SharedFlights } from "./shared-flights.ts";
 
 export interface ImageServicePorts {
-  /** The state root; images keep `<root>/layers`, containers write to `<root>/containers`. */
-  readonly root: string;
   readonly store: Store;
   readonly operations: Operations;
   readonly layers: LayerStore;
@@ -40,6 +38,9 @@ export interface ImageServicePorts {
   readonly sync: boolean;
   /** How many images are pulled at a time; beyond the queue a pull is refused at once. */
   readonly turns: Turns;
+  readonly places: ImagePlaces;
+  /** What containers have written, as far as it is known. */
+  readonly written: () => SpaceTaken;
   readonly now: () => Temporal.Instant;
 }
 
@@ -55,13 +56,6 @@ export interface HeldImage extends Disposable {
   readonly config: ImageConfig;
   /** Bottom first. */
   readonly layerDirs: readonly string[];
-}
-
-export interface FilesystemUsage {
-  readonly timestamp: Temporal.Instant;
-  readonly mountpoint: string;
-  readonly usedBytes: number;
-  readonly inodesUsed: number;
 }
 
 const syncMs = 15 * 60_000;
@@ -217,15 +211,15 @@ export class ImageService {
     for (const imageId of imageIds) this.#collect(imageId);
   }
 
-  /** From memory. What containers write is not counted yet. */
-  fsInfo(): { readonly images: FilesystemUsage; readonly containers: FilesystemUsage } {
-    const { root, layers, now } = this.#ports;
-    const timestamp = now();
-    const { bytes, inodes } = layers.usage;
-    return {
-      images: { timestamp, mountpoint: layers.directory, usedBytes: bytes, inodesUsed: inodes },
-      containers: { timestamp, mountpoint: join(root, "containers"), usedBytes: 0, inodesUsed: 0 },
-    };
+  /** From memory: layers as they are, writable layers as they were last measured. */
+  fsInfo(): Filesystems {
+    const { places, layers, written, now } = this.#ports;
+    return filesystems(places, layers.usage, written(), now());
+  }
+
+  /** What layers take. */
+  get usage(): SpaceTaken {
+    return this.#ports.layers.usage;
   }
 
   async #fetch(reference: Reference, contents: readonly ImageContent[], signal: AbortSignal): Promise<string> {

@@ -103,7 +103,7 @@ export type Operation =
   | { readonly op: "setOomScoreAdj"; readonly path: string; readonly value: number }
   /** Result: "bsize blocks bfree files ffree" of statfs(2). */
   | { readonly op: "statfs"; readonly path: string }
-  /** Result: "bytes inodes": allocated bytes and inodes of a tree, not crossing mounts. */
+  /** Result: "bytes inodes": allocated bytes and inodes of a tree, not crossing mounts. With the lowest priority, as what follows it in the same call. */
   | { readonly op: "diskUsage"; readonly path: string };
 
 export interface OperationOptions {

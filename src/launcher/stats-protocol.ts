@@ -3,6 +3,9 @@ import { PayloadReader, PayloadWriter } from "../lib/wire.ts";
 /** Messages of the launcher's stats reader; native/README.md is their specification. */
 export const statsMessage = { add: 0x0401, remove: 0x0402, read: 0x0403 } as const;
 
+/** A set's place in the reader's table is a number below this. */
+export const STATS_SLOTS = 16_384;
+
 /** One file of a set. */
 export interface StatsFile {
   /** Read when at least this level is asked for. */

@@ -32,6 +32,15 @@ const requests: Readonly<Record<string, () => object>> = {
   UpdateContainerResources: () => ({ containerId: "0002", linux: { hugepageLimits: [{ pageSize: "2MB", limit: 1 }] } }),
   UpdatePodSandboxResources: () => ({ podSandboxId: "0001", overhead: {}, resources: {} }),
   ReopenContainerLog: () => ({ containerId: "0002" }),
+  ContainerStats: () => ({ containerId: "0002" }),
+  ListContainerStats: () => ({ filter: { labelSelector: { a: "b" } } }),
+  StreamContainerStats: () => ({ filter: { id: "0002" } }),
+  PodSandboxStats: () => ({ podSandboxId: "0001" }),
+  ListPodSandboxStats: () => ({ filter: { labelSelector: { a: "b" } } }),
+  StreamPodSandboxStats: () => ({ filter: { id: "0001" } }),
+  ListMetricDescriptors: () => ({}),
+  ListPodSandboxMetrics: () => ({}),
+  StreamPodSandboxMetrics: () => ({}),
   ListImages: () => ({ filter: { image: { image: "busybox" } } }),
   StreamImages: () => ({ filter: { image: { image: "busybox" } } }),
   ImageStatus: () => ({ image: { image: "busybox" } }),
@@ -71,7 +80,7 @@ it("every request field of every served call is read, or ignored for a stated re
   const kept = new Set(Object.keys(keptFields));
   assert.deepEqual(kept.difference(reads), new Set(), "kept, but not even read");
   assert.ok(expected.size > 100, `${expected.size} fields`);
-  assert.equal(Object.keys(requests).length, 27);
+  assert.equal(Object.keys(requests).length, 36);
 });
 
 interface TypeDescriptor {

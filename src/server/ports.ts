@@ -1,7 +1,10 @@
 import type { Container } from "../container/container.ts";
 import type { Subscriber } from "../container/event-feed.ts";
+import type { FilesystemUsage } from "../image/filesystem-usage.ts";
 import type { ContainerConfig, ImageSpec, Resources, SandboxConfig } from "../oci/config.ts";
 import type { Sandbox, SandboxLimits } from "../sandbox/sandbox.ts";
+import type { MetricDescriptor, SandboxMetrics } from "../stats/metrics.ts";
+import type { ContainerStats, SandboxStats } from "../stats/stats.ts";
 
 /**
  * What the gRPC edge asks of the domain. Ids given to these methods may be unique prefixes;
@@ -86,13 +89,6 @@ export interface AuthConfig {
   readonly registryToken: string;
 }
 
-export interface FilesystemUsage {
-  readonly timestamp: Temporal.Instant;
-  readonly mountpoint: string;
-  readonly usedBytes: number;
-  readonly inodesUsed: number;
-}
-
 export interface ImagePort {
   /** Resolves with the image's id. One flight per reference and credentials. */
   pull(spec: ImageSpec, auth: AuthConfig | undefined, signal: AbortSignal): Promise<string>;
@@ -103,6 +99,17 @@ export interface ImagePort {
   remove(reference: string): Promise<void>;
   /** From memory: never walks, never blocks. */
   fsInfo(): { readonly images: FilesystemUsage; readonly containers: FilesystemUsage };
+}
+
+/** What pods use. Read when it is asked for, but for what is measured in the background, which has its age. */
+export interface StatsPort {
+  /** Of the containers given, in their order. */
+  containers(containers: readonly Container[]): Promise<readonly ContainerStats[]>;
+  /** Of the sandboxes given, in their order. */
+  sandboxes(sandboxes: readonly Sandbox[]): Promise<readonly SandboxStats[]>;
+  /** Of all sandboxes that are ready. */
+  metrics(): Promise<readonly SandboxMetrics[]>;
+  descriptors(): readonly MetricDescriptor[];
 }
 
 export interface StatusPort {

@@ -1,13 +1,19 @@
 import type { RuntimeServiceDefinition } from "./generated/runtime/v1/RuntimeService.ts";
 import type { CallObserver } from "./handler.ts";
 import type { Service } from "./listen.ts";
-import type { ContainerPort, EventPort, ResourcePort, SandboxPort, StatusPort } from "./ports.ts";
+import type { ContainerPort, EventPort, ResourcePort, SandboxPort, StatsPort, StatusPort } from "./ports.ts";
+import { containerStats } from "./runtime/container-stats.ts";
 import { containerStatus } from "./runtime/container-status.ts";
 import { createContainer } from "./runtime/create-container.ts";
 import { execSync } from "./runtime/exec-sync.ts";
 import { getContainerEvents } from "./runtime/get-container-events.ts";
+import { listContainerStats } from "./runtime/list-container-stats.ts";
 import { listContainers } from "./runtime/list-containers.ts";
+import { listMetricDescriptors } from "./runtime/list-metric-descriptors.ts";
 import { listPodSandbox } from "./runtime/list-pod-sandbox.ts";
+import { listPodSandboxMetrics } from "./runtime/list-pod-sandbox-metrics.ts";
+import { listPodSandboxStats } from "./runtime/list-pod-sandbox-stats.ts";
+import { podSandboxStats } from "./runtime/pod-sandbox-stats.ts";
 import { podSandboxStatus } from "./runtime/pod-sandbox-status.ts";
 import { removeContainer } from "./runtime/remove-container.ts";
 import { removePodSandbox } from "./runtime/remove-pod-sandbox.ts";
@@ -18,13 +24,16 @@ import { startContainer } from "./runtime/start-container.ts";
 import { status } from "./runtime/status.ts";
 import { stopContainer } from "./runtime/stop-container.ts";
 import { stopPodSandbox } from "./runtime/stop-pod-sandbox.ts";
+import { streamContainerStats } from "./runtime/stream-container-stats.ts";
 import { streamContainers } from "./runtime/stream-containers.ts";
+import { streamPodSandboxMetrics } from "./runtime/stream-pod-sandbox-metrics.ts";
+import { streamPodSandboxStats } from "./runtime/stream-pod-sandbox-stats.ts";
 import { streamPodSandboxes } from "./runtime/stream-pod-sandboxes.ts";
 import { updateContainerResources } from "./runtime/update-container-resources.ts";
 import { updatePodSandboxResources } from "./runtime/update-pod-sandbox-resources.ts";
 import { updateRuntimeConfig } from "./runtime/update-runtime-config.ts";
 import { version } from "./runtime/version.ts";
-import { serviceHandlers } from "./service-handlers.ts";
+import { type StreamTable, serviceHandlers, type UnaryTable } from "./service-handlers.ts";
 import { wireSize } from "./wire-size.ts";
 
 export interface RuntimePorts {
@@ -32,53 +41,81 @@ export interface RuntimePorts {
   readonly containers: ContainerPort;
   readonly resources: ResourcePort;
   readonly events: EventPort;
+  readonly stats: StatsPort;
   readonly status: StatusPort;
 }
 
 /** RuntimeService on top of the domain. What it does not serve answers UNIMPLEMENTED with its name. */
 export function runtimeService(
   definition: RuntimeServiceDefinition,
-  { sandboxes, containers, resources, events, status: node }: RuntimePorts,
+  ports: RuntimePorts,
   observe: CallObserver,
 ): Service {
-  const handlers = serviceHandlers<RuntimeServiceDefinition>(
-    definition,
-    {
-      Version: version(node),
-      Status: status(node),
-      RuntimeConfig: runtimeConfig(node),
-      UpdateRuntimeConfig: updateRuntimeConfig(node),
-      RunPodSandbox: runPodSandbox(sandboxes),
-      StopPodSandbox: stopPodSandbox(sandboxes),
-      RemovePodSandbox: removePodSandbox(sandboxes),
-      PodSandboxStatus: podSandboxStatus(sandboxes, containers, events),
-      ListPodSandbox: listPodSandbox(sandboxes),
-      CreateContainer: createContainer(containers),
-      StartContainer: startContainer(containers),
-      StopContainer: stopContainer(containers),
-      RemoveContainer: removeContainer(containers),
-      ListContainers: listContainers(containers),
-      ContainerStatus: containerStatus(containers),
-      ExecSync: execSync(containers),
-      UpdateContainerResources: updateContainerResources(containers, resources),
-      UpdatePodSandboxResources: updatePodSandboxResources(resources),
-      ReopenContainerLog: reopenContainerLog(containers),
-    },
-    {
-      StreamPodSandboxes: streamPodSandboxes(
-        sandboxes,
-        wireSize(definition.ListPodSandbox, (item) => ({ items: [item] })),
-      ),
-      StreamContainers: streamContainers(
-        containers,
-        wireSize(definition.ListContainers, (item) => ({ containers: [item] })),
-      ),
-      GetContainerEvents: getContainerEvents(
-        events,
-        wireSize(definition.GetContainerEvents, (event) => event),
-      ),
-    },
-    observe,
-  );
-  return [definition, handlers];
+  const [unaries, streams] = [unaryCalls(ports), streamingCalls(definition, ports)];
+  return [definition, serviceHandlers<RuntimeServiceDefinition>(definition, unaries, streams, observe)];
+}
+
+function unaryCalls(ports: RuntimePorts): UnaryTable<RuntimeServiceDefinition> {
+  const { sandboxes, containers, resources, events, stats, status: node } = ports;
+  return {
+    Version: version(node),
+    Status: status(node),
+    RuntimeConfig: runtimeConfig(node),
+    UpdateRuntimeConfig: updateRuntimeConfig(node),
+    RunPodSandbox: runPodSandbox(sandboxes),
+    StopPodSandbox: stopPodSandbox(sandboxes),
+    RemovePodSandbox: removePodSandbox(sandboxes),
+    PodSandboxStatus: podSandboxStatus(sandboxes, containers, events),
+    ListPodSandbox: listPodSandbox(sandboxes),
+    CreateContainer: createContainer(containers),
+    StartContainer: startContainer(containers),
+    StopContainer: stopContainer(containers),
+    RemoveContainer: removeContainer(containers),
+    ListContainers: listContainers(containers),
+    ContainerStatus: containerStatus(containers),
+    ExecSync: execSync(containers),
+    UpdateContainerResources: updateContainerResources(containers, resources),
+    UpdatePodSandboxResources: updatePodSandboxResources(resources),
+    ReopenContainerLog: reopenContainerLog(containers),
+    ContainerStats: containerStats(containers, stats),
+    ListContainerStats: listContainerStats(containers, stats),
+    PodSandboxStats: podSandboxStats(sandboxes, stats),
+    ListPodSandboxStats: listPodSandboxStats(sandboxes, stats),
+    ListMetricDescriptors: listMetricDescriptors(stats),
+    ListPodSandboxMetrics: listPodSandboxMetrics(stats),
+  };
+}
+
+function streamingCalls(
+  definition: RuntimeServiceDefinition,
+  { sandboxes, containers, events, stats }: RuntimePorts,
+): StreamTable<RuntimeServiceDefinition> {
+  return {
+    StreamPodSandboxes: streamPodSandboxes(
+      sandboxes,
+      wireSize(definition.ListPodSandbox, (item) => ({ items: [item] })),
+    ),
+    StreamContainers: streamContainers(
+      containers,
+      wireSize(definition.ListContainers, (item) => ({ containers: [item] })),
+    ),
+    GetContainerEvents: getContainerEvents(
+      events,
+      wireSize(definition.GetContainerEvents, (event) => event),
+    ),
+    StreamContainerStats: streamContainerStats(
+      containers,
+      stats,
+      wireSize(definition.ListContainerStats, (item) => ({ stats: [item] })),
+    ),
+    StreamPodSandboxStats: streamPodSandboxStats(
+      sandboxes,
+      stats,
+      wireSize(definition.ListPodSandboxStats, (item) => ({ stats: [item] })),
+    ),
+    StreamPodSandboxMetrics: streamPodSandboxMetrics(
+      stats,
+      wireSize(definition.ListPodSandboxMetrics, (item) => ({ podMetrics: [item] })),
+    ),
+  };
 }

@@ -14,7 +14,7 @@ import type { RuntimeServiceClient, RuntimeServiceDefinition } from "./generated
 import type { CallRecord } from "./handler.ts";
 import { imageService } from "./image-service.ts";
 import { listen } from "./listen.ts";
-import type { ContainerPort, Image, ImagePort, ResourcePort, SandboxPort, StatusPort } from "./ports.ts";
+import type { ContainerPort, Image, ImagePort, ResourcePort, SandboxPort, StatsPort, StatusPort } from "./ports.ts";
 import { type RuntimePorts, runtimeService } from "./runtime-service.ts";
 
 /** The domain as the server sees it, in memory and obedient. */
@@ -104,6 +104,24 @@ export class FakeNode {
     },
   };
 
+  readonly statsPort: StatsPort = {
+    containers: async (containers) => containers.map((container) => ({ ...this.#stats(), container })),
+    sandboxes: async (sandboxes) =>
+      sandboxes.map((sandbox) => {
+        const inside = this.containers.values().filter(({ sandboxId }) => sandboxId === sandbox.id);
+        const containers = [...inside].map((container) => ({ ...this.#stats(), container }));
+        const eth = { rxBytes: 1, rxPackets: 2, rxErrors: 3, rxDropped: 4 };
+        const sent = { txBytes: 5, txPackets: 6, txErrors: 7, txDropped: 8 };
+        const interfaces = ["tunl0", "eth0"].map((name) => ({ name, ...eth, ...sent }));
+        return { ...this.#stats(), sandbox, network: { timeNs: 2n, interfaces }, containers };
+      }),
+    metrics: async () => {
+      const value = { name: "container_threads", type: "gauge", timeNs: 3n, labelValues: ["c"], value: 4 } as const;
+      return [...this.sandboxes.keys()].map((sandboxId) => ({ sandboxId, metrics: [value], containers: [] }));
+    },
+    descriptors: () => [{ name: "container_threads", help: "Threads.", labelKeys: ["container"] }],
+  };
+
   readonly statusPort: StatusPort = {
     version: "0.1.0",
     cgroupDriver: "cgroupfs",
@@ -123,11 +141,25 @@ export class FakeNode {
       containers: this.containerPort,
       resources: this.resourcePort,
       events: this.eventPort,
+      stats: this.statsPort,
       status: this.statusPort,
     };
   }
 
   #ids = 0;
+
+  /** With a limit, without swap. */
+  #stats() {
+    const figures = { cpuUsageNs: 5_000_000_000, memoryUsage: 1_000, inactiveFile: 300, memoryLimit: 2_000, tasks: 3 };
+    const line = { total: 7, avg10: 0.5, avg60: 0.25, avg300: 0.125 };
+    const usage = {
+      timeNs: 1_795_262_400_000_000_001n,
+      figures: { ...figures, cpuPressure: { some: line, full: line } },
+    };
+    const timestamp = Temporal.Instant.fromEpochMilliseconds(5);
+    const writableLayer = { timestamp, mountpoint: "/var/lib/nacelle", usedBytes: 9, inodesUsed: 2 };
+    return { usage: { ...usage, nanoCores: 250_000_000 }, writableLayer };
+  }
 
   setState(id: string, state: Container["state"]): void {
     const container = one("container", id, this.containers);

@@ -1,7 +1,8 @@
+import type { FilesystemUsage } from "../../image/filesystem-usage.ts";
 import type { FilesystemUsage as FilesystemUsageMessage } from "../generated/runtime/v1/FilesystemUsage.ts";
 import type { Image as ImageMessage } from "../generated/runtime/v1/Image.ts";
 import type { ImageFilter__Output } from "../generated/runtime/v1/ImageFilter.ts";
-import type { FilesystemUsage, Image, ImagePort } from "../ports.ts";
+import type { Image, ImagePort } from "../ports.ts";
 import { toNanoseconds } from "./timestamp.ts";
 
 /** Depends on the image alone, never on the name it was asked by: clients compare the messages. */
