@@ -15,7 +15,8 @@
 #include "roles.h"
 #include "sys.h"
 
-enum { ACCEPT_MS = 10000 };
+/* Connections of a monitor that are not accepted yet: a burst of them is not refused. */
+enum { ACCEPT_MS = 10000, BACKLOG = 128 };
 
 /* A listening socket of mode 0600. What lies at its path is a stale socket of the same owner: its directory is ours alone. */
 static int listen_at(const char *path, int backlog)
@@ -82,7 +83,7 @@ void monitor_request(struct launcher *launcher, struct frame_header request, str
 		answer_error(launcher, request, ERR_MALFORMED, 0, "sandboxId, socketPath, recordDir", "");
 		return;
 	}
-	listener = listen_at(path, 16);
+	listener = listen_at(path, BACKLOG);
 	if (listener < 0) {
 		answer_error(launcher, request, ERR_SYSCALL, -listener, "bind", path);
 		return;

@@ -21,6 +21,11 @@ void connection_release(struct connection *c)
 	c->out = NULL;
 }
 
+bool connection_is_open(const struct connection *c)
+{
+	return c->monitor && c->source.fd >= 0;
+}
+
 size_t connection_pending(const struct connection *c)
 {
 	return c->out_end - c->out_begin;
@@ -119,7 +124,7 @@ void connection_send(struct connection *c, uint16_t type, uint16_t flags, uint64
 void connection_broadcast(struct monitor *m, uint16_t type, const struct writer *payload)
 {
 	for (size_t i = 0; i < MAX_CONNECTIONS; i++)
-		if (m->connections[i].source.fd >= 0 && m->connections[i].kind == KIND_CONTROL)
+		if (connection_is_open(&m->connections[i]) && m->connections[i].kind == KIND_CONTROL)
 			connection_send(&m->connections[i], type, 0, 0, payload->data, payload->length);
 }
 
@@ -215,7 +220,7 @@ static bool attach(struct monitor *m, int fd)
 
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0 || peer.uid != 0)
 		return false;
-	while (c < m->connections + MAX_CONNECTIONS && c->source.fd >= 0)
+	while (c < m->connections + MAX_CONNECTIONS && connection_is_open(c))
 		c++;
 	if (c == m->connections + MAX_CONNECTIONS)
 		return false;
@@ -244,8 +249,6 @@ static void accept_ready(struct source *source, uint32_t events)
 
 int connection_listen(struct monitor *m)
 {
-	for (size_t i = 0; i < MAX_CONNECTIONS; i++)
-		m->connections[i].source.fd = -1;
 	if (fcntl(m->options.listener, F_SETFL, O_NONBLOCK) < 0)
 		return -errno;
 	m->listener = (struct source){ .fd = m->options.listener, .ready = accept_ready };
@@ -257,7 +260,7 @@ void connection_give_back(struct monitor *m)
 	for (size_t i = 0; i < MAX_CONNECTIONS; i++) {
 		struct connection *c = &m->connections[i];
 
-		if (c->source.fd < 0)
+		if (!connection_is_open(c))
 			continue;
 		if (c->in_length == 0 && c->in_used > 0)
 			(void)madvise(c->in, IN_SIZE, MADV_DONTNEED);

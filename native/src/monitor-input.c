@@ -9,7 +9,7 @@ static void resume_all(struct monitor *m)
 	for (size_t i = 0; i < MAX_CONNECTIONS; i++) {
 		struct connection *c = &m->connections[i];
 
-		if (c->source.fd >= 0 && c->held && (c->exec || c->attach))
+		if (connection_is_open(c) && c->held && (c->exec || c->attach))
 			connection_resume(c);
 	}
 }

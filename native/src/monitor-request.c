@@ -138,7 +138,7 @@ bool request_room(struct monitor *m, struct request *to)
 	for (size_t i = 0; i < MAX_CONNECTIONS; i++) {
 		const struct connection *c = &m->connections[i];
 
-		count += c->source.fd >= 0 && ((c->exec && exec_is_stream(c->exec)) || c->attach || c->dial);
+		count += connection_is_open(c) && ((c->exec && exec_is_stream(c->exec)) || c->attach || c->dial);
 	}
 	if (count >= MAX_SESSIONS)
 		reply_text(m, to, ERR_LIMIT, 0, "too many attaches, streaming execs and forwarded connections");
@@ -169,7 +169,7 @@ static void hello(struct connection *c, struct request *to, struct reader *r)
 	c->epoch = epoch;
 	c->kind = kind;
 	for (size_t i = 0; i < MAX_CONNECTIONS; i++)
-		if (m->connections[i].source.fd >= 0 && m->connections[i].kind != 0 && m->connections[i].epoch < epoch)
+		if (connection_is_open(&m->connections[i]) && m->connections[i].kind != 0 && m->connections[i].epoch < epoch)
 			connection_end(&m->connections[i], false);
 	w = reply_begin(m);
 	wire_put_u16(&w, PROTOCOL_VERSION);

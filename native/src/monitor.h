@@ -206,6 +206,8 @@ void monitor_reap(struct monitor *m);
 int connection_listen(struct monitor *m);
 /* Never blocks. A peer that lets its buffer overflow loses its connection. */
 void connection_send(struct connection *c, uint16_t type, uint16_t flags, uint64_t seq, const void *payload, size_t length);
+/* A slot that was never used is all zeros, and takes no memory. */
+bool connection_is_open(const struct connection *c);
 size_t connection_pending(const struct connection *c);
 /* Where the payload of a frame of at most `length` bytes may be put together, to be sent by connection_commit; NULL: no room. */
 uint8_t *connection_reserve(struct connection *c, size_t length);

@@ -1,33 +1,13 @@
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { after, describe, test } from "node:test";
 import { MonitorConnection, nextSeq } from "../../src/monitor/connection.ts";
 import { MonitorError } from "../../src/monitor/monitor-error.ts";
 import { encodeExec, MESSAGE } from "../../src/monitor/protocol.ts";
-import { execRequest, Node, remove, run, type Sandbox } from "./monitor-fixture.ts";
+import { execRequest, gone, Node, openFds, remove, run } from "./monitor-fixture.ts";
 
 const node = new Node();
 after(() => node[Symbol.asyncDispose]());
-
-function openFds(s: Sandbox): number {
-  return readdirSync(`/proc/${s.place.pid}/fd`).length;
-}
-
-/** Waits until no process of the machine has this text in its command line. */
-async function gone(text: string): Promise<void> {
-  for (;;) {
-    const found = readdirSync("/proc").filter((pid) => {
-      if (!/^\d+$/.test(pid)) return false;
-      try {
-        return readFileSync(`/proc/${pid}/cmdline`, "latin1").includes(text);
-      } catch {
-        return false;
-      }
-    });
-    if (found.length === 0) return;
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-}
 
 for (const runtime of ["crun", "runc"]) {
   describe(`exec with ${runtime}`, () => {

@@ -8,6 +8,8 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
+  readFileSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -311,6 +313,16 @@ export async function collect(session: MonitorSession): Promise<{ stdout: string
   return { stdout: Buffer.concat(said.stdout).toString(), stderr: Buffer.concat(said.stderr).toString(), lost };
 }
 
+/** Reads until the session has said this. */
+export async function hears(session: MonitorSession, text: string): Promise<void> {
+  let heard = "";
+  for await (const output of session.output) {
+    if ("data" in output) heard += output.data.toString();
+    if (heard.includes(text)) return;
+  }
+  throw new Error(`ended without ${JSON.stringify(text)}: ${JSON.stringify(heard)}`);
+}
+
 /** CREATE and START of a container. */
 export async function run(
   s: Sandbox,
@@ -363,6 +375,27 @@ export async function processState(pid: number): Promise<{ state: string; parent
   const text = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => undefined);
   const fields = text?.slice(text.lastIndexOf(")") + 2).split(" ");
   return fields === undefined ? undefined : { state: fields[0] ?? "", parent: Number(fields[1]) };
+}
+
+/** How many descriptors the monitor has open. */
+export function openFds(s: Sandbox): number {
+  return readdirSync(`/proc/${s.place.pid}/fd`).length;
+}
+
+/** Waits until no process of the machine has this text in its command line. */
+export async function gone(text: string): Promise<void> {
+  for (;;) {
+    const found = readdirSync("/proc").filter((pid) => {
+      if (!/^\d+$/.test(pid)) return false;
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, "latin1").includes(text);
+      } catch {
+        return false;
+      }
+    });
+    if (found.length === 0) return;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
 }
 
 function killIfAlive(pid: number): void {
