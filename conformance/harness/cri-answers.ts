@@ -6,7 +6,10 @@ export interface Message {
 /** What tests read of the answers; each has more fields than these. */
 export interface Answers {
   readonly Version: { readonly runtimeName: string; readonly runtimeVersion: string };
-  readonly Status: { readonly status: { readonly conditions: readonly Condition[] } };
+  readonly Status: {
+    readonly status: { readonly conditions: readonly Condition[] };
+    readonly runtimeHandlers: readonly ListedHandler[];
+  };
   readonly RunPodSandbox: { readonly podSandboxId: string };
   readonly StopPodSandbox: object;
   readonly RemovePodSandbox: object;
@@ -46,6 +49,11 @@ interface Condition {
   readonly message: string;
 }
 
+interface ListedHandler {
+  readonly name: string;
+  readonly features: { readonly recursiveReadOnlyMounts: boolean; readonly userNamespaces: boolean };
+}
+
 interface Metadata {
   readonly name: string;
   readonly attempt: number;
@@ -59,6 +67,7 @@ interface ListedSandbox {
 
 interface SandboxStatus extends ListedSandbox {
   readonly network: { readonly ip: string; readonly additionalIps: readonly { readonly ip: string }[] } | null;
+  readonly linux: { readonly namespaces: { readonly options: { readonly usernsOptions: Message | null } } };
 }
 
 interface ListedContainer {

@@ -16,6 +16,8 @@ export interface SandboxOptions {
   readonly logDirectory?: string;
   readonly cgroupParent?: string;
   readonly sysctls?: Readonly<Record<string, string>>;
+  /** The host's id of its root, which makes a user namespace of 65,536 ids. */
+  readonly firstId?: number;
 }
 
 /** A sandbox's configuration as a kubelet sends it. */
@@ -33,7 +35,7 @@ export function sandboxConfig(name: string, options: SandboxOptions = {}): Messa
       cgroupParent: options.cgroupParent ?? "/nacelle-conformance",
       sysctls: options.sysctls ?? {},
       securityContext: {
-        namespaceOptions: { network: hostNetwork ? "NODE" : "POD", pid, ipc: "POD" },
+        namespaceOptions: { network: hostNetwork ? "NODE" : "POD", pid, ipc: "POD", ...users(options.firstId) },
         seccomp: { profileType: "RuntimeDefault" },
       },
       resources: { cpuPeriod: "100000", cpuShares: "2", memoryLimitInBytes: "0" },
@@ -54,7 +56,10 @@ export interface ContainerOptions {
   /** Host path of the termination log: a kubelet makes another one for each call. */
   readonly terminationPath?: string;
   readonly envs?: readonly Message[];
+  readonly workingDir?: string;
   readonly pid?: "CONTAINER" | "POD" | "NODE";
+  /** As its sandbox's. */
+  readonly firstId?: number;
   /** More fields of `linux.securityContext`. */
   readonly securityContext?: Message;
   /** More fields of `linux.resources`. */
@@ -69,6 +74,7 @@ export function containerConfig(name: string, options: ContainerOptions = {}): M
     image: { image, userSpecifiedImage: image },
     command: options.command ?? ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1000 & wait; done"],
     args: options.args ?? [],
+    workingDir: options.workingDir ?? "",
     envs: options.envs ?? [env("KUBERNETES_SERVICE_HOST", "10.96.0.1")],
     mounts: [...(options.mounts ?? []), ...terminationMount(options.terminationPath)],
     devices: options.devices ?? [],
@@ -81,12 +87,22 @@ export function containerConfig(name: string, options: ContainerOptions = {}): M
         ...options.resources,
       },
       securityContext: {
-        namespaceOptions: { network: "POD", pid, ipc: "POD" },
+        namespaceOptions: { network: "POD", pid, ipc: "POD", ...users(options.firstId) },
         seccomp: { profileType: "RuntimeDefault" },
         ...options.securityContext,
       },
     },
   };
+}
+
+/** The one mapping of a pod whose root has this id on the host. */
+export function idMappings(firstId: number): Message[] {
+  return [{ containerId: 0, hostId: firstId, length: 65_536 }];
+}
+
+function users(firstId: number | undefined): Message {
+  if (firstId === undefined) return {};
+  return { usernsOptions: { mode: "POD", uids: idMappings(firstId), gids: idMappings(firstId) } };
 }
 
 /** An environment variable; on the wire its value is bytes. */

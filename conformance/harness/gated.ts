@@ -112,7 +112,7 @@ function parse(text: string): GatedCall[] {
 
 const runtimeCommand = `command=
 for argument in "$@"; do
-  case $argument in create|start|delete|kill|exec|state|features) command=$argument; break ;; esac
+  case $argument in create|run|start|delete|kill|exec|state|features) command=$argument; break ;; esac
 done
 for subject in "$@"; do :; done`;
 

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Client, credentials, Metadata } from "@grpc/grpc-js";
@@ -52,6 +52,8 @@ export class Server implements AsyncDisposable {
     await using undo = new AsyncDisposableStack();
     const folder = await mkdtemp(join(tmpdir(), "n-"));
     undo.defer(() => removeTree(folder));
+    // As /var/lib and /run are: the root of a pod with ids of its own passes through.
+    await chmod(folder, 0o711);
     const paths = await prepare(folder, options);
     const daemon = await launch(paths, options);
     undo.move();

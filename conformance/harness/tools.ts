@@ -12,3 +12,16 @@ export function tool(name: "crictl" | "critest" | "ginkgo"): string {
   if (toolsFolder === undefined) throw new Error("NACELLE_TOOLS is not set: see script/setup tools");
   return join(toolsFolder, name);
 }
+
+/** A runc with id-mapped mounts, which Debian 12's does not have; undefined where it is not built. */
+const runcPath: string | undefined = process.env.NACELLE_RUNC;
+
+/** As `skipWithoutTools`, for that runc. */
+export const skipWithoutRunc: string | false =
+  runcPath === undefined ? "runc 1.5 is not built: no Go >= 1.26 (script/setup tools runc)" : false;
+
+/** Its path. Throws where it is missing. */
+export function runcWithIdmap(): string {
+  if (runcPath === undefined) throw new Error("NACELLE_RUNC is not set: see script/setup tools runc");
+  return runcPath;
+}

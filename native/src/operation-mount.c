@@ -15,7 +15,7 @@
 #include "operation.h"
 #include "sys.h"
 
-/* Of kinds 10 and 22; the first has no USER. */
+/* Of kinds 10 and 25; the first has no USER. */
 enum { NET, IPC, UTS, HOSTNAME, USER };
 
 /* Everything that is mounted there, one above the other. 0, also when nothing is; -1 with errno. */

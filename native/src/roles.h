@@ -8,6 +8,7 @@
 int launcher_main(int argc, char **argv);
 int unpack_main(int argc, char **argv);
 int pause_main(int argc, char **argv);
+int probe_main(int argc, char **argv);
 
 /* What a monitor is told by the launcher that forks it. `listener` is bound and listening. */
 struct monitor_options {

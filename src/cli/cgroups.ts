@@ -90,6 +90,20 @@ export class Cgroups {
     return parentPath(this.#parent(sandbox), this.driver);
   }
 
+  /** Of a container that belongs to no sandbox, below the default parent: how its spec names it, what makes its parent, its directories. */
+  ofTrial(id: string): {
+    readonly specPath: string;
+    readonly ensure: readonly Operation[];
+    readonly directories: readonly string[];
+  } {
+    const parent = this.driver === "systemd" ? "system.slice" : parseParent(this.#defaultParent, this.driver);
+    return {
+      specPath: cgroupsPath(parent, this.driver, id),
+      ensure: ensureParent(this.layout, parent, this.driver, this.#controllers),
+      directories: cgroupDirectories(this.layout, cgroupPath(parent, this.driver, id)),
+    };
+  }
+
   #parent({ cgroupParent, config }: Sandbox): string {
     return cgroupParent ?? this.parentOf(config);
   }

@@ -42,10 +42,10 @@ export class NodeStatus implements StatusPort {
   }[] {
     const { handlers } = this.#ports;
     const usable = handlers.list().filter(({ problem }) => problem === "");
-    const described = usable.map(({ handler, features }) => ({
+    const described = usable.map(({ handler, features, usersProblem }) => ({
       name: handler.name,
       recursiveReadOnlyMounts: features.recursiveReadOnlyMounts,
-      userNamespaces: false, // sandboxes with user namespaces are refused by name
+      userNamespaces: usersProblem === "",
     }));
     // A kubelet and critest look the default handler up under its empty name.
     const byDefault = described.find(({ name }) => name === handlers.defaultName);

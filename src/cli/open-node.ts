@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { release } from "node:os";
 import type { Config } from "../config/schema.ts";
 import { LauncherSupervisor } from "../launcher/launcher-supervisor.ts";
 import type { Log } from "../lib/log.ts";
@@ -8,6 +9,7 @@ import { DiskWalks } from "../stats/disk-walks.ts";
 import type { StatsService } from "../stats/stats-service.ts";
 import { type Daemon, startDaemon } from "./daemon.ts";
 import type { DaemonParts } from "./daemon-parts.ts";
+import { completeFeatures } from "./handler-features.ts";
 import { type OwnImages, openImages } from "./images.ts";
 import { LauncherEvents, monitorLauncher } from "./launcher-events.ts";
 import { prepareHost } from "./prepare-host.ts";
@@ -50,7 +52,9 @@ export async function openNode({ config, log, binary, store }: NodeOptions): Pro
   const launcherEvents = new LauncherEvents();
   const launcher = owned.use(await startLauncher({ config, log, binary, store }, launcherEvents));
   const { host, cgroups } = owned.use(await prepareHost({ config, log, launcher, paths, binary }));
-  const handlers = await findHandlers(config, paths, launcher);
+  const found = await findHandlers(config, paths, launcher);
+  const trial = { operations: launcher, paths, cgroups, log, kernelRelease: release() };
+  const handlers = await completeFeatures(found, trial);
   for (const { problem } of handlers.list()) if (problem !== "") log.warn(problem);
   const walks = owned.use(diskWalks(config, launcher, log));
   const images = owned.use(await openImages({ config, store, launcher, log, written: () => walks.total() }));

@@ -5,6 +5,7 @@ import type { OciSpec } from "../oci/spec/types.ts";
 import { pauseNamespaces } from "../sandbox/namespaces.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import { sandboxHostname } from "../sandbox/sandbox-files.ts";
+import { usersOf } from "../sandbox/users.ts";
 import type { DaemonParts } from "./daemon-parts.ts";
 
 type Sysctls = (sandbox: Pick<Sandbox, "config">) => readonly (readonly [string, string])[];
@@ -19,7 +20,7 @@ export function pauseSpec(
     const { spec, notices } = buildPauseSpec({
       sandboxId: sandbox.id,
       sandbox: sandbox.config,
-      rootfs: paths.pauseRootfs,
+      rootfs: paths.pauseRootOf(sandbox.id, usersOf(sandbox.config) !== undefined),
       namespaces: pauseNamespaces(paths, sandbox),
       hostname: sandboxHostname(sandbox.config) ?? hostname(),
       sysctls: sysctls(sandbox),

@@ -37,14 +37,22 @@ async function findHandler(
   };
   if (path === undefined) {
     const problem = `runtime handler ${name}: there is no executable ${config.path}; install it or set runtimes.${name}.path`;
-    return { handler, features: UNKNOWN_FEATURES, problem };
+    return { handler, features: UNKNOWN_FEATURES, problem, usersProblem: problem };
   }
   try {
-    return { handler, features: await askFeatures(handler, operations), problem: "" };
+    const features = await askFeatures(handler, operations);
+    return { handler, features, problem: "", usersProblem: usersProblemOf(handler, features) };
   } catch (error) {
     const problem = `runtime handler ${name}: ${path} cannot be run: ${messageOf(error)}; set runtimes.${name}.path`;
-    return { handler, features: UNKNOWN_FEATURES, problem };
+    return { handler, features: UNKNOWN_FEATURES, problem, usersProblem: problem };
   }
+}
+
+/** Why a runtime that says so of itself cannot do it; a host that cannot is not its concern. */
+export function usersProblemOf({ name, path }: RuntimeHandler, features: HandlerFeatures): string {
+  if (features.userNamespaces && features.idmappedMounts) return "";
+  const what = features.userNamespaces ? "id-mapped mounts" : "user namespaces";
+  return `runtime handler ${name}: ${path} has no ${what} (runc has both from 1.2 on, crun from 1.8 on)`;
 }
 
 /** Runtimes without a `features` command (crun before 1.9) fail; they are used with what every runtime can do. */

@@ -16,6 +16,7 @@ import type { Process } from "../sandbox/process.ts";
 import { createProcess } from "../sandbox/runtime-calls.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import { sandboxHostname } from "../sandbox/sandbox-files.ts";
+import { checkMapped, checkUsers, type PinnedUsers, pinnedUsers, rootOf } from "../sandbox/users.ts";
 import type { Container } from "./container.ts";
 import type { HeldImages } from "./held-images.ts";
 import { ensureWorkingDir, lookAround, type Surroundings } from "./surroundings.ts";
@@ -27,8 +28,13 @@ export interface BuildPorts {
   readonly monitors: Monitors;
   readonly paths: Paths;
   readonly snapshots: {
-    prepare(containerId: string, layerDirs: readonly string[], rootfs: string): readonly Operation[];
-    view(layerDirs: readonly string[], target: string): readonly Operation[];
+    prepare(
+      containerId: string,
+      layerDirs: readonly string[],
+      rootfs: string,
+      users?: PinnedUsers,
+    ): readonly Operation[];
+    view(layerDirs: readonly string[], target: string, users?: PinnedUsers): readonly Operation[];
     remove(containerId: string): readonly Operation[];
   };
   readonly host: HostFacts;
@@ -58,22 +64,25 @@ export async function buildContainer(
   control: FlightControl,
 ): Promise<{ readonly user: ResolvedUser; readonly process: Process }> {
   const { container, sandbox } = build;
+  checkUsers(sandbox.config, container.config);
+  const users = pinnedUsers(ports.paths, sandbox);
   control.stage.enter("mounting the root file system");
-  await mountRootfs(ports, build);
-  await mountImages(ports, container, build.images.mounted);
+  await mountRootfs(ports, build, users);
+  await mountImages(ports, container, build.images.mounted, users);
   control.signal.throwIfAborted();
 
   control.stage.enter("filling the image's volumes");
-  const volumes = await fillImageVolumes(ports, container, build.images.root);
+  const volumes = await fillImageVolumes(ports, container, build.images.root, rootOf(sandbox.config));
   control.signal.throwIfAborted();
 
   control.stage.enter("looking at volumes and devices");
   // A volume that hangs holds up the looking, which ends by its own deadline, and nobody else.
-  const found = await orAborted(lookAround(ports, container, build.images.root.config.user), control.signal);
+  const found = await orAborted(lookAround(ports, build, build.images.root.config.user), control.signal);
+  checkMapped(sandbox.config, found.user);
   control.signal.throwIfAborted();
 
   const spec = makeSpec(ports, build, volumes, found);
-  await writeBundle(ports, container.id, spec);
+  await writeBundle(ports, build, spec);
   control.signal.throwIfAborted();
 
   const { handler } = ports.handlers.require(sandbox.runtimeHandler);
@@ -82,8 +91,9 @@ export async function buildContainer(
     id: container.id,
     bundle: ports.paths.bundle(container.id),
     logPath: container.logPath,
-    uid: found.user.uid,
-    gid: found.user.gid,
+    // Of the pipes that are its output, in the host's ids.
+    uid: rootOf(sandbox.config).uid + found.user.uid,
+    gid: rootOf(sandbox.config).gid + found.user.gid,
     stdin: container.config.stdin,
     stdinOnce: container.config.stdinOnce,
     terminal: container.config.tty,
@@ -94,16 +104,29 @@ export async function buildContainer(
   return { user: found.user, process };
 }
 
-async function mountRootfs(ports: BuildPorts, { container: { id }, images }: Build): Promise<void> {
+async function mountRootfs(
+  ports: BuildPorts,
+  { container: { id }, images }: Build,
+  users: PinnedUsers | undefined,
+): Promise<void> {
   const { operations, paths, snapshots } = ports;
   await operations.perform(
     [
-      { op: "mkdir", path: paths.bundle(id), mode: 0o700, parents: true },
+      ...makeBundle(paths.bundle(id), users),
       { op: "mkdir", path: paths.rootfs(id), mode: 0o755 },
-      ...snapshots.prepare(id, images.root.layerDirs, paths.rootfs(id)),
+      ...snapshots.prepare(id, images.root.layerDirs, paths.rootfs(id), users),
     ],
     { owner: id, what: "mounting the root file system", deadlineMs: MOUNT_MS },
   );
+}
+
+/** Nobody but root may go through it; of a pod with ids of its own that root too, from where its runtime has joined it. */
+function makeBundle(path: string, users: PinnedUsers | undefined): readonly Operation[] {
+  if (users === undefined) return [{ op: "mkdir", path, mode: 0o700, parents: true }];
+  return [
+    { op: "mkdir", path, mode: 0o710, parents: true },
+    { op: "chown", path, uid: 0, gid: users.gid },
+  ];
 }
 
 function makeSpec(ports: BuildPorts, build: Build, volumes: readonly ImageVolume[], found: Surroundings): OciSpec {
@@ -134,12 +157,13 @@ function makeSpec(ports: BuildPorts, build: Build, volumes: readonly ImageVolume
   return spec;
 }
 
-async function writeBundle({ operations, paths }: BuildPorts, id: string, spec: OciSpec): Promise<void> {
+async function writeBundle(ports: BuildPorts, { sandbox, container: { id } }: Build, spec: OciSpec): Promise<void> {
+  const { operations, paths } = ports;
   await Promise.all([
     writeFile(join(paths.bundle(id), "config.json"), JSON.stringify(spec), { mode: 0o600 }),
     // What exec starts from, without the rest of the spec: it is read for every exec.
     writeFile(join(paths.bundle(id), "process.json"), JSON.stringify(spec.process), { mode: 0o600 }),
-    ensureWorkingDir(operations, id, paths.rootfs(id), spec.process.cwd),
+    ensureWorkingDir(operations, id, { root: paths.rootfs(id), path: spec.process.cwd, owner: rootOf(sandbox.config) }),
   ]);
 }
 

@@ -1,11 +1,13 @@
 import { dirname, posix } from "node:path";
+import { OperationError } from "../launcher/operation-error.ts";
 import type { Operation, Operations } from "../launcher/operations.ts";
-import { hasCode, invalidArgument, messageOf } from "../lib/errors.ts";
+import { DomainError, hasCode, invalidArgument, messageOf } from "../lib/errors.ts";
 import type { ContainerConfig, MountRequest } from "../oci/config.ts";
 import { LOADED_PROFILES } from "../oci/spec/apparmor.ts";
 import type { HostFacts, ResolvedDevice, ResolvedMount } from "../oci/spec/input.ts";
 import { type ResolvedUser, resolveUser } from "../oci/user.ts";
 import type { Paths } from "../sandbox/paths.ts";
+import type { Sandbox } from "../sandbox/sandbox.ts";
 import type { Container } from "./container.ts";
 import { hostDevices, resolveDevices } from "./host-devices.ts";
 
@@ -13,6 +15,13 @@ interface LookPorts {
   readonly operations: Operations;
   readonly paths: Paths;
   readonly host: Pick<HostFacts, "apparmor">;
+}
+
+interface Look extends LookPorts {
+  /** The container. */
+  readonly owner: string;
+  /** Where the sandbox's is pinned, if it has one. */
+  readonly userNamespace: string;
 }
 
 /** What is really there of what a container asks for. */
@@ -35,12 +44,17 @@ const MAX_FILE = 131_072;
  * Looks at everything that somebody else owns: the image's files, volumes, devices, profiles. Each look is a child of the
  * launcher's with a deadline, and all go on side by side, so that one dead volume is named and holds up nobody else.
  */
-export async function lookAround(ports: LookPorts, container: Container, imageUser: string): Promise<Surroundings> {
-  const { operations, host } = ports;
+export async function lookAround(
+  ports: LookPorts,
+  { sandbox, container }: { readonly sandbox: Sandbox; readonly container: Container },
+  imageUser: string,
+): Promise<Surroundings> {
+  const { operations, paths, host } = ports;
   const { id, config } = container;
+  const look = { ...ports, owner: id, userNamespace: paths.inSandbox(sandbox.id, "user") };
   const [user, mounts, devices, allDevices, localhostProfile, loadedProfiles] = await Promise.all([
     findUser(ports, container, imageUser),
-    Promise.all(config.mounts.map((mount, index) => resolveMount(ports, id, mount, index))),
+    Promise.all(config.mounts.map((mount, index) => resolveMount(look, mount, index))),
     resolveDevices(operations, id, config.devices),
     config.security.privileged ? hostDevices(operations, id) : [],
     readProfile(operations, id, config),
@@ -76,8 +90,7 @@ async function readInRootfs({ operations, paths }: LookPorts, id: string, path: 
 
 /** Each on its own, so that the error of a dead volume names it. */
 async function resolveMount(
-  { operations, paths }: LookPorts,
-  owner: string,
+  { operations, paths, owner, userNamespace }: Look,
   request: MountRequest,
   index: number,
 ): Promise<ResolvedMount> {
@@ -93,10 +106,26 @@ async function resolveMount(
       if (!hasCode(error, "ENOENT") || isKernelPath(hostPath)) throw error;
       return operations.perform([make, look], options).then(([, made = Buffer.alloc(0)]) => [made]);
     });
-    return { request, source: source?.toString() ?? hostPath };
+    const path = source?.toString() ?? hostPath;
+    // Before the runtime does, which does not say what is missing.
+    const mapped = request.idMappings !== undefined;
+    if (mapped) await operations.perform([{ op: "tryIdmap", user: userNamespace, path }], options);
+    return { request, source: path };
   } catch (error) {
+    if (isIdmapRefused(error)) throw cannotIdmap(index, request, error);
     throw refused(field, hostPath, error);
   }
+}
+
+function isIdmapRefused(error: unknown): error is OperationError {
+  return error instanceof OperationError && error.syscall === "mount_setattr";
+}
+
+function cannotIdmap(index: number, { hostPath }: MountRequest, error: OperationError): DomainError {
+  const field = `config.mounts[${index}].uidMappings`;
+  const why = `the file system of ${JSON.stringify(hostPath)} cannot be id-mapped (${error.code})`;
+  const remedy = "use another kind of volume, or a pod with the host's user namespace";
+  return new DomainError("failedPrecondition", `${field}: ${why}: ${remedy}`, { cause: error });
 }
 
 /** Where what is missing is a device or a feature of this node's kernel, and no directory that can be made up for. */
@@ -160,14 +189,17 @@ async function ensureLogDirectory(operations: Operations, { id, logPath }: Conta
 /** The directory that the process starts in: made if the image lacks it, as every runtime does. */
 export async function ensureWorkingDir(
   operations: Operations,
-  owner: string,
-  root: string,
-  cwd: string,
+  containerId: string,
+  dir: {
+    readonly root: string;
+    readonly path: string;
+    readonly owner: { readonly uid: number; readonly gid: number };
+  },
 ): Promise<void> {
-  if (cwd === "/") return;
-  const make: Operation = { op: "mkdirInRoot", root, path: cwd, mode: 0o755 };
-  const options = { owner, what: `making the working directory ${cwd}`, deadlineMs: LOOK_MS };
-  await operations.perform([make], options).catch((error: unknown) => {
-    throw refused("config.working_dir", cwd, error);
+  const { path } = dir;
+  if (path === "/") return;
+  const options = { owner: containerId, what: `making the working directory ${path}`, deadlineMs: LOOK_MS };
+  await operations.perform([{ op: "mkdirInRoot", mode: 0o755, ...dir }], options).catch((error: unknown) => {
+    throw refused("config.working_dir", path, error);
   });
 }

@@ -5,13 +5,14 @@ import type { ContainerConfig } from "../oci/config.ts";
 import type { ImageVolume } from "../oci/spec/input.ts";
 import { imageVolumes } from "../oci/spec/mounts.ts";
 import type { Paths } from "../sandbox/paths.ts";
+import type { PinnedUsers } from "../sandbox/users.ts";
 import type { Container } from "./container.ts";
 import { type HeldImage, IMAGE_VOLUME_FAILED, type MountedImage } from "./held-images.ts";
 
 interface VolumePorts {
   readonly operations: Operations;
   readonly paths: Paths;
-  readonly snapshots: { view(layerDirs: readonly string[], target: string): readonly Operation[] };
+  readonly snapshots: { view(layerDirs: readonly string[], target: string, users?: PinnedUsers): readonly Operation[] };
 }
 
 const MOUNT_MS = 20_000;
@@ -23,11 +24,17 @@ export async function mountImages(
   ports: VolumePorts,
   container: Container,
   images: readonly MountedImage[],
+  users: PinnedUsers | undefined,
 ): Promise<void> {
-  await Promise.all(images.map((mounted) => mountImage(ports, container, mounted)));
+  await Promise.all(images.map((mounted) => mountImage(ports, container, mounted, users)));
 }
 
-async function mountImage(ports: VolumePorts, { id, config }: Container, { index, image }: MountedImage) {
+async function mountImage(
+  ports: VolumePorts,
+  { id, config }: Container,
+  { index, image }: MountedImage,
+  users: PinnedUsers | undefined,
+): Promise<void> {
   const { operations, paths, snapshots } = ports;
   const target = paths.imageVolume(id, index);
   const subPath = config.mounts[index]?.imageSubPath;
@@ -36,7 +43,7 @@ async function mountImage(ports: VolumePorts, { id, config }: Container, { index
   const make: Operation = { op: "mkdir", path: target, mode: 0o700, parents: true };
   const what = `mounting the image of config.mounts[${index}]`;
   try {
-    await operations.perform([make, ...snapshots.view(image.layerDirs, target), ...bind], {
+    await operations.perform([make, ...snapshots.view(image.layerDirs, target, users), ...bind], {
       ...{ owner: id, what, deadlineMs: MOUNT_MS },
     });
   } catch (error) {
@@ -63,12 +70,13 @@ export function unmountImages(paths: Paths, { id, config }: Container): readonly
 
 /**
  * A directory of ours for each volume that only the image declares, with a copy of what the image has there. The root file
- * system must be mounted and nothing may run in it. The directories lie in the container's writable folder.
+ * system must be mounted and nothing may run in it. What the image has not got belongs to `owner`. The directories lie in the container's writable folder.
  */
 export async function fillImageVolumes(
   { operations, paths }: Pick<VolumePorts, "operations" | "paths">,
   { id, config }: Container,
   image: HeldImage,
+  owner: { readonly uid: number; readonly gid: number },
 ): Promise<readonly ImageVolume[]> {
   const requested = config.mounts.map(({ containerPath }) => containerPath);
   const volumes = imageVolumes(image.config.volumes, requested).map((containerPath, index) => ({
@@ -78,6 +86,7 @@ export async function fillImageVolumes(
   for (const { containerPath, hostPath } of volumes) {
     const operationList: Operation[] = [
       { op: "mkdir", path: hostPath, mode: 0o755, parents: true },
+      { op: "chown", path: hostPath, ...owner },
       { op: "copyInRoot", root: paths.rootfs(id), path: containerPath, target: hostPath },
     ];
     const what = `filling the image's volume ${containerPath}`;

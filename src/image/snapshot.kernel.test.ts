@@ -75,6 +75,23 @@ describe("an overlay snapshot", () => {
     }
   });
 
+  it("of a pod with ids of its own has id-mapped layers and a writable one of its root's", () => {
+    using state = stateRoot(2);
+    const users = { pin: "/pin/user", uid: 100_000, gid: 200_000 };
+    const operations = state.snapshotter.prepare(id, state.layerDirs, state.rootfs, users);
+    const overlay = operations.at(-1);
+    assert.ok(overlay?.op === "mountOverlay" && overlay.user === "/pin/user");
+    assert.deepEqual(overlay.lower, ["10001", "10000"]);
+    assert.match(overlay.data, /^upperdir=.*,volatile/);
+    const owned = operations
+      .filter((one) => one.op === "chown")
+      .map(({ path, uid, gid }) => [path.split("/").at(-1), uid, gid]);
+    assert.deepEqual(owned, [
+      ["upper", 100_000, 200_000],
+      ["work", 100_000, 200_000],
+    ]);
+  });
+
   it("is removed with everything below its id", () => {
     using state = stateRoot(0);
     const [removal, ...others] = state.snapshotter.remove(id);

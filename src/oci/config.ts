@@ -6,12 +6,27 @@
 
 export type NamespaceMode = "pod" | "container" | "node" | "target";
 
+/** One range of ids: `length` of them, which begin with `containerId` inside and with `hostId` on the host. */
+export interface IdMapping {
+  readonly containerId: number;
+  readonly hostId: number;
+  readonly length: number;
+}
+
+/** Whose ids a pod has. Both ranges begin with id 0 inside. */
+export interface UserNamespace {
+  readonly uids: IdMapping;
+  readonly gids: IdMapping;
+}
+
 export interface NamespaceOptions {
   readonly network: "pod" | "node";
   readonly pid: NamespaceMode;
   readonly ipc: "pod" | "node";
   /** The container whose PID namespace is joined; only with `pid: "target"`. */
   readonly targetId: string;
+  /** Absent: the host's ids for a sandbox, the sandbox's for a container. "node" is only ever a container's. */
+  readonly users?: UserNamespace | "node";
 }
 
 export interface SeccompProfile {
@@ -108,6 +123,8 @@ export interface MountRequest {
   readonly imageSubPath?: string;
   /** Of `MOUNT_OPTIONS`; absent: none. */
   readonly options?: readonly string[];
+  /** Whose ids the files have in the container; absent: as they are on the host. */
+  readonly idMappings?: UserNamespace;
 }
 
 /** What a bind mount may have besides, in the words of mount(8), which are those of runtimes too. */

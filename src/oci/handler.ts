@@ -74,6 +74,14 @@ export interface VerbOptions extends Logged {
   readonly id: string;
 }
 
+/** The whole argv that runs a container and waits for its end, with its exit code for its own. */
+export function runArgs(
+  handler: RuntimeHandler,
+  options: VerbOptions & { readonly bundle: string },
+): readonly string[] {
+  return [...global(handler, options), "run", "--bundle", options.bundle, options.id];
+}
+
 /** The whole argv that starts a created container. */
 export function startArgs(handler: RuntimeHandler, options: VerbOptions): readonly string[] {
   return [...global(handler, options), "start", options.id];

@@ -126,7 +126,7 @@ for (const name of ["runc", "crun"]) {
         ...sampleInput,
         config: { ...sampleConfig, command: ["sh", "-c", script], ...config },
         rootfs: join(base, "rootfs"),
-        namespaces: { network: "new", ipc: "new", uts: "new", pid: "new" },
+        namespaces: { network: "new", ipc: "new", uts: "new", pid: "new", user: "host" },
         files: { resolvConf: "", hosts: "", hostname: "", shm: "" },
         cgroupsPath: `/${base.slice(base.lastIndexOf("/") + 1)}/c${serial + 1}`,
         runtime: { ...sampleInput.runtime, ociVersion },
@@ -266,7 +266,7 @@ for (const name of ["runc", "crun"]) {
       await once(io.stdout, "data");
       const pid = readFileSync(join(base, id, "pid"), "utf8").trim();
       const pin = (kind: string) => `/proc/${pid}/ns/${kind}`;
-      const namespaces = { network: pin("net"), ipc: pin("ipc"), uts: pin("uts"), pid: pin("pid") };
+      const namespaces = { network: pin("net"), ipc: pin("ipc"), uts: pin("uts"), pid: pin("pid"), user: "host" };
       const kinds = ["net", "ipc", "uts", "pid"];
       const script = `cat /proc/1/comm; hostname; for k in ${kinds.join(" ")}; do readlink /proc/self/ns/$k; done`;
       const shown = await output(buildSpec(input(script, {}, { namespaces, hostname: "other" })).spec);

@@ -1,12 +1,13 @@
 import type { Operation, Operations } from "../launcher/operations.ts";
 import type { FlightControl } from "../lib/flights.ts";
-import type { SandboxConfig } from "../oci/config.ts";
+import type { IdMapping, SandboxConfig, UserNamespace } from "../oci/config.ts";
 import { MS_NODEV, MS_NOEXEC, MS_NOSUID } from "../sys/mount-flags.ts";
 import type { Paths } from "./paths.ts";
 import type { PausePort } from "./pause.ts";
 import type { Sandbox } from "./sandbox.ts";
 import { hostsFile, resolvConf, sandboxHostname } from "./sandbox-files.ts";
 import type { SandboxNetwork } from "./sandbox-network.ts";
+import { rootOf, usersOf } from "./users.ts";
 
 export interface BuildPorts {
   readonly operations: Operations;
@@ -62,16 +63,38 @@ function firstCause(failed: AbortSignal, otherwise: unknown): unknown {
 }
 
 /** What the CNI plugins and the pause process both wait for. */
-async function networkNamespace({ operations, paths, sysctls: all }: BuildPorts, sandbox: Sandbox): Promise<void> {
+async function networkNamespace(ports: BuildPorts, sandbox: Sandbox): Promise<void> {
+  const { operations, paths, sysctls: all } = ports;
   if (sandbox.config.namespaces.network === "node") return;
   const net = paths.netns(sandbox.id);
   const sysctls = all(sandbox).filter(([path]) => isNetworkSysctl(path));
-  const make: Operation = { op: "namespaces", net, sysctls };
-  await operations.perform([make], {
-    owner: sandbox.id,
-    what: "making the network namespace",
-    deadlineMs: DEADLINE_MS,
-  });
+  const users = usersOf(sandbox.config);
+  const make: readonly Operation[] =
+    users === undefined ? [{ op: "namespaces", net, sysctls }] : namespacesOfUsers(ports, sandbox, users);
+  await operations.perform(make, { owner: sandbox.id, what: "making the network namespace", deadlineMs: DEADLINE_MS });
+}
+
+/**
+ * A user namespace first and all others inside it: only what owns the network and IPC namespaces may mount /sys and
+ * /dev/mqueue of them.
+ */
+function namespacesOfUsers(
+  { paths, sysctls }: BuildPorts,
+  sandbox: Sandbox,
+  { uids, gids }: UserNamespace,
+): readonly Operation[] {
+  const { id, config } = sandbox;
+  const user = paths.inSandbox(id, "user");
+  const hostname = sandboxHostname(config);
+  const map = ({ containerId, hostId, length }: IdMapping) => `${containerId} ${hostId} ${length}`;
+  return [
+    { op: "mkdir", path: paths.sandbox(id), mode: 0o755, parents: true },
+    { op: "userNamespace", path: user, uidMap: map(uids), gidMap: map(gids) },
+    {
+      ...{ op: "namespaces", user, net: paths.netns(id), ipc: paths.inSandbox(id, "ipc"), sysctls: sysctls(sandbox) },
+      ...(hostname === undefined ? {} : { uts: paths.inSandbox(id, "uts"), hostname }),
+    },
+  ];
 }
 
 async function network(
@@ -123,7 +146,11 @@ function files(ports: BuildPorts, sandbox: Sandbox): readonly Operation[] {
   const at = (name: "shm" | "hosts" | "hostname" | "resolv.conf") => paths.inSandbox(id, name);
   const hostname = sandboxHostname(config);
   const dns = resolvConf(config.dns);
-  const write = (path: string, data: Buffer): Operation => ({ op: "writeFile", path, mode: 0o644, data });
+  const { uid, gid } = rootOf(config);
+  const write = (path: string, data: Buffer): readonly Operation[] => [
+    { op: "writeFile", path, mode: 0o644, data },
+    ...(uid === 0 && gid === 0 ? [] : [{ op: "chown", path, uid, gid } as const]),
+  ];
   const shm: readonly Operation[] = [
     { op: "mkdir", path: at("shm"), mode: 0o1777 },
     {
@@ -132,25 +159,27 @@ function files(ports: BuildPorts, sandbox: Sandbox): readonly Operation[] {
       target: at("shm"),
       type: "tmpfs",
       flags: MS_NOSUID | MS_NODEV | MS_NOEXEC,
-      data: `mode=1777,size=${SHM_SIZE}`,
+      data: `mode=1777,size=${SHM_SIZE},uid=${uid},gid=${gid}`,
     },
   ];
   return [
     { op: "mkdir", path: paths.sandbox(id), mode: 0o755, parents: true },
     ...namespaces(paths, sandbox, hostname, sysctls(sandbox)),
     ...(config.namespaces.ipc === "node" ? [] : shm),
-    write(at("hosts"), Buffer.from(hostsFile(config))),
-    write(at("hostname"), Buffer.from(`${hostname ?? ports.hostname}\n`)),
-    write(at("resolv.conf"), dns === undefined ? hostResolvConf() : Buffer.from(dns)),
+    ...write(at("hosts"), Buffer.from(hostsFile(config))),
+    ...write(at("hostname"), Buffer.from(`${hostname ?? ports.hostname}\n`)),
+    ...write(at("resolv.conf"), dns === undefined ? hostResolvConf() : Buffer.from(dns)),
   ];
 }
 
+/** Those of a user namespace are made with the network's. */
 function namespaces(
   paths: Paths,
   { id, config }: Sandbox,
   hostname: string | undefined,
   all: readonly (readonly [string, string])[],
 ): readonly Operation[] {
+  if (usersOf(config) !== undefined) return [];
   const sysctls = all.filter(([path]) => !isNetworkSysctl(path));
   const wanted = {
     ...(config.namespaces.ipc === "node" ? {} : { ipc: paths.inSandbox(id, "ipc"), sysctls }),

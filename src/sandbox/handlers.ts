@@ -6,6 +6,8 @@ export interface HandlerEntry {
   readonly features: HandlerFeatures;
   /** Why it cannot be used, with the remedy; empty when it can. */
   readonly problem: string;
+  /** Why no pod of it can have a user namespace; empty when one can. */
+  readonly usersProblem: string;
 }
 
 /** The runtime handlers of the configuration and what was found out about each at start-up. */

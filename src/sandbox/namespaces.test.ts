@@ -12,7 +12,10 @@ const pins = {
   network: `/run/netns/nacelle-${id}`,
   ipc: `/run/nacelle/mnt/s/${id}/ipc`,
   uts: `/run/nacelle/mnt/s/${id}/uts`,
+  user: "host",
 };
+
+const ids = { containerId: 0, hostId: 100_000, length: 65_536 };
 
 describe("the namespaces of a container", () => {
   it("are the sandbox's pins and a PID namespace of its own", () => {
@@ -33,8 +36,13 @@ describe("the namespaces of a container", () => {
 
   it("are the host's in a sandbox that has the host's, whatever the container's options say", () => {
     const host: NamespaceOptions = { network: "node", pid: "node", ipc: "node", targetId: "" };
-    const expected = { network: "host", ipc: "host", uts: "host", pid: "host" };
+    const expected = { network: "host", ipc: "host", uts: "host", user: "host", pid: "host" };
     assert.deepEqual(of(host, { ...own, pid: "node" }), expected);
+  });
+
+  it("is the sandbox's user namespace where it has one", () => {
+    const users = { uids: ids, gids: ids };
+    assert.equal(of({ ...own, users }, own).user, `/run/nacelle/mnt/s/${id}/user`);
   });
 
   for (const kind of ["network", "pid", "ipc"] as const) {

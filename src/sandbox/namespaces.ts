@@ -4,6 +4,7 @@ import type { NamespaceChoices } from "../oci/spec/input.ts";
 import type { Paths } from "./paths.ts";
 import type { Sandbox } from "./sandbox.ts";
 import { sandboxHostname } from "./sandbox-files.ts";
+import { usersOf } from "./users.ts";
 
 /** The namespaces that are pinned for a sandbox, or the host's; its PID namespace is a process's and not among them. */
 function pinned(paths: Paths, { id, config }: Sandbox): Omit<NamespaceChoices, "pid"> {
@@ -11,6 +12,7 @@ function pinned(paths: Paths, { id, config }: Sandbox): Omit<NamespaceChoices, "
     network: config.namespaces.network === "node" ? "host" : paths.netns(id),
     ipc: config.namespaces.ipc === "node" ? "host" : paths.inSandbox(id, "ipc"),
     uts: sandboxHostname(config) === undefined ? "host" : paths.inSandbox(id, "uts"),
+    user: usersOf(config) === undefined ? "host" : paths.inSandbox(id, "user"),
   };
 }
 

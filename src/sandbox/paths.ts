@@ -30,7 +30,10 @@ export class Paths {
     return join(this.mounts, "s", sandboxId);
   }
 
-  inSandbox(sandboxId: string, name: "ipc" | "uts" | "shm" | "hosts" | "hostname" | "resolv.conf" | "pause"): string {
+  inSandbox(
+    sandboxId: string,
+    name: "user" | "ipc" | "uts" | "shm" | "hosts" | "hostname" | "resolv.conf" | "pause" | "pause-root",
+  ): string {
     return join(this.sandbox(sandboxId), name);
   }
 
@@ -66,6 +69,11 @@ export class Paths {
   /** An OCI runtime's own state. */
   runtimeRoot(handler: string): string {
     return join(this.runDir, "runtime", handler);
+  }
+
+  /** The root file system of a sandbox's pause process. `hasUsers`: it has ids of its own, which may not look into `root`. */
+  pauseRootOf(sandboxId: string, hasUsers: boolean): string {
+    return hasUsers ? this.inSandbox(sandboxId, "pause-root") : this.pauseRootfs;
   }
 
   /** A root file system with one file, the pause process. */

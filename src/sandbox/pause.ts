@@ -1,10 +1,12 @@
-import type { Operations } from "../launcher/operations.ts";
+import type { Operation, Operations } from "../launcher/operations.ts";
 import type { OciSpec } from "../oci/spec/types.ts";
+import { MS_BIND } from "../sys/mount-flags.ts";
 import type { Handlers } from "./handlers.ts";
 import type { Monitors } from "./monitors.ts";
 import type { Paths } from "./paths.ts";
 import { createProcess, deleteProcess, startProcess } from "./runtime-calls.ts";
 import type { Sandbox } from "./sandbox.ts";
+import { usersOf } from "./users.ts";
 
 export interface PausePort {
   isNeeded(sandbox: Sandbox): boolean;
@@ -50,6 +52,7 @@ export class Pause implements PausePort {
       [
         { op: "mkdir", path: bundle, mode: 0o700 },
         { op: "writeFile", path: `${bundle}/config.json`, mode: 0o600, data: config },
+        ...reachableRoot(paths, sandbox),
       ],
       { owner: id, what: "writing the pause bundle", deadlineMs: 10_000 },
     );
@@ -76,4 +79,14 @@ export class Pause implements PausePort {
       { owner: sandbox.id, what: "removing the pause cgroup", deadlineMs: 10_000 },
     );
   }
+}
+
+/** The same files at a place that the pod's own root may pass through to. */
+function reachableRoot(paths: Paths, { id, config }: Sandbox): readonly Operation[] {
+  if (usersOf(config) === undefined) return [];
+  const target = paths.pauseRootOf(id, true);
+  return [
+    { op: "mkdir", path: target, mode: 0o755 },
+    { op: "mount", source: paths.pauseRootfs, target, type: "none", flags: MS_BIND, data: "" },
+  ];
 }

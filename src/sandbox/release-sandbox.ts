@@ -43,7 +43,9 @@ export async function releaseSandbox(ports: ReleasePorts, sandbox: Sandbox): Pro
       [
         { op: "unpin", path: paths.inSandbox(id, "ipc") },
         { op: "unpin", path: paths.inSandbox(id, "uts") },
+        { op: "unpin", path: paths.inSandbox(id, "user") },
         { op: "unmount", target: paths.inSandbox(id, "shm") },
+        { op: "unmount", target: paths.inSandbox(id, "pause-root") },
         { op: "rmtree", path: paths.sandbox(id) },
       ],
       { ...owner, what: "freeing the sandbox's files" },

@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { DomainError, notFound } from "../lib/errors.ts";
+import { DomainError, failedPrecondition, notFound } from "../lib/errors.ts";
 import { type FlightControl, Flights, SingleFlight } from "../lib/flights.ts";
 import { findId, newId } from "../lib/ids.ts";
 import type { Retries } from "../lib/retries.ts";
@@ -16,6 +16,7 @@ import { type ReleasePorts, releaseSandbox } from "./release-sandbox.ts";
 import { describe, isListed, limitsOf, type NotReadyReason, type Sandbox, sandboxName } from "./sandbox.ts";
 import type { SandboxNetwork } from "./sandbox-network.ts";
 import type { SandboxStore } from "./sandbox-store.ts";
+import { usersOf } from "./users.ts";
 
 /** What a sandbox needs done to its containers; the container service does it. */
 export interface ContainersOfSandbox {
@@ -68,8 +69,11 @@ export class SandboxService {
   /** Resolves with the id of a ready sandbox; the answer is durable. A call for a name in flight joins it. */
   async run(config: SandboxConfig, runtimeHandler: string, signal: AbortSignal): Promise<string> {
     const { handlers, validate } = this.#ports;
-    handlers.require(runtimeHandler);
+    const { usersProblem } = handlers.require(runtimeHandler);
     validate(config);
+    if (usersOf(config) !== undefined && usersProblem !== "") {
+      throw failedPrecondition(`config.linux.security_context.namespace_options.userns_options: ${usersProblem}`);
+    }
     const asked = { config, runtimeHandler };
     return this.#creations.join(sandboxName(config), asked, (control) => this.#create(asked, control), signal);
   }

@@ -55,10 +55,6 @@ const refusedWhole = [
   "ContainerConfig.windows",
   "UpdateContainerResourcesRequest.windows",
   "ContainerConfig.CDIDevices",
-  "Mount.uidMappings",
-  "Mount.gidMappings",
-  "UserNamespace.uids",
-  "UserNamespace.gids",
 ];
 
 it("every request field of every served call is read, or ignored for a stated reason", async () => {
@@ -177,7 +173,7 @@ function containerConfig() {
   return {
     ...{ metadata: { name: "c" }, image: { image: "busybox" }, envs: [{ key: "A", value: Buffer.from("b") }] },
     mounts: [
-      { containerPath: "/a", hostPath: "/b" },
+      { containerPath: "/a", hostPath: "/b", uidMappings: idMappings(), gidMappings: idMappings() },
       { containerPath: "/i", image: { image: "busybox" }, readonly: true, mountOptions: ["noexec"] },
     ],
     devices: [{ containerPath: "/dev/a", hostPath: "/dev/b" }],
@@ -192,5 +188,9 @@ function containerConfig() {
 }
 
 function namespaceOptions() {
-  return { pid: "CONTAINER", usernsOptions: { mode: "NODE" } };
+  return { pid: "CONTAINER", usernsOptions: { mode: "POD", uids: idMappings(), gids: idMappings() } };
+}
+
+function idMappings() {
+  return [{ containerId: 0, hostId: 100_000, length: 65_536 }];
 }

@@ -91,7 +91,12 @@ export function securityAttacks(base: string): Attack[] {
     ],
     [`${path}.namespaceOptions`, `${field}.namespace_options.pid`, (random) => ({ pid: unknownEnum(random) })],
     [`${path}.namespaceOptions`, `${field}.namespace_options.target_id`, (random) => ({ targetId: word(random) })],
-    [userns[0], userns[1], () => ({ mode: "POD", uids: [mapping], gids: [mapping] }), UNIMPLEMENTED],
+    [userns[0], `${userns[1]}.gids`, () => ({ mode: "POD", uids: [mapping], gids: [{ ...mapping, length: 0 }] })],
+    [
+      userns[0],
+      `${userns[1]}.gids`,
+      () => ({ mode: "POD", uids: [mapping], gids: [{ ...mapping, hostId: 0xffff_ff00 }] }),
+    ],
     [userns[0], `${userns[1]}.uids`, () => ({ mode: "POD", uids: [mapping, mapping], gids: [mapping] })],
     [userns[0], `${userns[1]}.uids`, () => ({ mode: "POD", uids: [{ ...mapping, containerId: 1 }], gids: [mapping] })],
     [userns[0], `${userns[1]}.mode`, (random) => ({ mode: pick(random, ["CONTAINER", "TARGET"]) })],

@@ -62,7 +62,7 @@ suite("the default profile, in the kernel", () => {
         security: { ...security, seccomp: { type: seccomp, localhostRef: "/p" } },
       },
       rootfs: join(base, "rootfs"),
-      namespaces: { network: "new", ipc: "new", uts: "new", pid: "new" },
+      namespaces: { network: "new", ipc: "new", uts: "new", pid: "new", user: "host" },
       files: { resolvConf: "", hosts: "", hostname: "", shm: "" },
       cgroupsPath: `/${basename(base)}-${runtime}`,
       host: {

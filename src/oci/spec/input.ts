@@ -23,6 +23,7 @@ export interface NamespaceChoices {
   readonly ipc: NamespaceChoice;
   readonly uts: NamespaceChoice;
   readonly pid: NamespaceChoice;
+  readonly user: NamespaceChoice;
 }
 
 /** A mount of the request with what the host really has at its source. */
@@ -86,7 +87,7 @@ export interface HostFacts {
 
 export interface RuntimeFacts {
   readonly ociVersion: string;
-  readonly features: Pick<HandlerFeatures, "recursiveReadOnlyMounts">;
+  readonly features: Pick<HandlerFeatures, "recursiveReadOnlyMounts" | "idmappedMounts">;
   readonly allowedAnnotations: RuntimeHandler["allowedAnnotations"];
 }
 

@@ -39,10 +39,20 @@ test("binds with the propagation and the access asked for", () => {
 test("passes further options on, and needs no recursion for an image", () => {
   assert.deepEqual(options({ options: ["noexec", "nodev"] }), ["rbind", "rprivate", "rw", "noexec", "nodev"]);
   const image = { image: "tools", userSpecifiedImage: "", runtimeHandler: "", annotations: {} };
-  const runtime = { ...sampleInput.runtime, features: { recursiveReadOnlyMounts: false } };
+  const runtime = { ...sampleInput.runtime, features: { recursiveReadOnlyMounts: false, idmappedMounts: false } };
   const asked = mount({ image, hostPath: "", readonly: true, recursiveReadOnly: true });
   const built = build([asked], { runtime }).mounts.find(({ destination }) => destination === "/data");
   assert.deepEqual(built?.options, ["rbind", "rprivate", "ro"]);
+});
+
+test("maps the ids of a mount where it is asked for, and refuses that where the runtime cannot", () => {
+  const ids = { containerId: 0, hostId: 100_000, length: 65_536 };
+  const request = { idMappings: { uids: ids, gids: { ...ids, hostId: 7 } } };
+  const mapped = build([mount(request)]).mounts.find(({ destination }) => destination === "/data");
+  assert.deepEqual(mapped?.uidMappings, [{ containerID: 0, hostID: 100_000, size: 65_536 }]);
+  assert.deepEqual(mapped?.gidMappings, [{ containerID: 0, hostID: 7, size: 65_536 }]);
+  const runtime = { ...sampleInput.runtime, features: { recursiveReadOnlyMounts: true, idmappedMounts: false } };
+  assert.throws(() => build([mount(request)], { runtime }), /mounts\[0\].uidMappings: .*no id-mapped mounts/);
 });
 
 test("raises the root's propagation no further than a mount needs", () => {
@@ -59,7 +69,7 @@ test("refuses what it could not honour, naming the mount", () => {
   assert.throws(() => options({ recursiveReadOnly: true }), /mounts\[0\].recursive_read_only.*needs readonly/);
   const rro = { readonly: true, recursiveReadOnly: true };
   assert.throws(() => options({ ...rro, propagation: "bidirectional" }), /PROPAGATION_PRIVATE/);
-  const runtime = { ...sampleInput.runtime, features: { recursiveReadOnlyMounts: false } };
+  const runtime = { ...sampleInput.runtime, features: { recursiveReadOnlyMounts: false, idmappedMounts: false } };
   assert.throws(() => build([mount(rro)], { runtime }), /RROUnsupported/);
   assert.throws(() => options({ propagation: "bidirectional" }, { sourcePropagation: "slave" }), /make-rshared/);
   assert.throws(() => options({ propagation: "hostToContainer" }, { sourcePropagation: "private" }), DomainError);

@@ -1,7 +1,8 @@
 import { DomainError, failedPrecondition, invalidArgument } from "../../lib/errors.ts";
+import type { IdMapping, MountRequest, UserNamespace } from "../config.ts";
 import type { ResolvedMount, Section, SpecInput } from "./input.ts";
 import { cleanPath, cleanTarget, depth } from "./path.ts";
-import type { OciLinux, OciMount } from "./types.ts";
+import type { OciIdMapping, OciLinux, OciMount } from "./types.ts";
 
 export interface Mounts {
   readonly mounts: readonly OciMount[];
@@ -80,11 +81,26 @@ function fromRequest({ request, source, sourcePropagation }: ResolvedMount, fiel
     throw invalidArgument(`${field}.host_path ${JSON.stringify(source.slice(0, 200))} is not absolute`);
   }
   checkPropagation(request.propagation, sourcePropagation, `${field} (${destination})`);
-  return bind(source, destination, [
-    PROPAGATION[request.propagation],
-    ...accessMode(request, field, input),
-    ...(request.options ?? []),
-  ]);
+  const access = [PROPAGATION[request.propagation], ...accessMode(request, field, input), ...(request.options ?? [])];
+  return { ...bind(source, destination, access), ...idMap(request, field, input) };
+}
+
+/** The mappings are the sandbox's own: that was checked. An image's files have its ids without them. */
+function idMap({ idMappings: asked, image }: MountRequest, field: string, { runtime }: SpecInput): Partial<OciMount> {
+  if (asked === undefined || image !== undefined) return {};
+  if (!runtime.features.idmappedMounts) {
+    throw failedPrecondition(`${field}.uidMappings: this runtime handler has no id-mapped mounts`);
+  }
+  return idMappings(asked);
+}
+
+/** Of a mount whose files belong to these ids. */
+export function idMappings({ uids, gids }: UserNamespace): Pick<OciMount, "uidMappings" | "gidMappings"> {
+  return { uidMappings: [ociMapping(uids)], gidMappings: [ociMapping(gids)] };
+}
+
+function ociMapping({ containerId, hostId, length }: IdMapping): OciIdMapping {
+  return { containerID: containerId, hostID: hostId, size: length };
 }
 
 function accessMode(request: ResolvedMount["request"], field: string, input: SpecInput): readonly string[] {

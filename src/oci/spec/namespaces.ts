@@ -12,6 +12,7 @@ export function buildNamespaces(choices: NamespaceChoices, ownCgroup: boolean): 
     ...entry("ipc", choices.ipc),
     ...entry("uts", choices.uts),
     ...entry("network", choices.network),
+    ...entry("user", choices.user),
     ...(ownCgroup ? ([{ type: "cgroup" }] as const) : []),
   ];
 }

@@ -112,6 +112,9 @@ test("gives pods their defaults, and the request the last word", () => {
     ["fs/mqueue/msg_max", "50"],
   ]);
   assert.deepEqual(sandboxSysctls({ sysctls: {}, namespaces: { ...POD, network: "node" } }, POLICY), []);
+  const ids = { containerId: 0, hostId: 100_000, length: 1000 };
+  const own = sandboxSysctls({ sysctls: {}, namespaces: { ...POD, users: { uids: ids, gids: ids } } }, POLICY);
+  assert.deepEqual(own.at(-1), ["net/ipv4/ping_group_range", "0 999"]);
 });
 
 test("refuses sysctls that would change the node", () => {

@@ -96,7 +96,7 @@ export const sampleInput: SpecInput = {
   rootfs: "rootfs",
   hostname: "shop-0",
   user: { uid: 0, gid: 0, supplementalGroups: [0] },
-  namespaces: { network: "/run/netns/n", ipc: "/run/nacelle/ipc", uts: "/run/nacelle/uts", pid: "new" },
+  namespaces: { network: "/run/netns/n", ipc: "/run/nacelle/ipc", uts: "/run/nacelle/uts", pid: "new", user: "host" },
   mounts: [],
   volumes: [],
   devices: [],
@@ -105,7 +105,11 @@ export const sampleInput: SpecInput = {
   sysctls: [],
   loadedProfiles: "",
   cgroupsPath: "/kubepods/podu-1/cccc",
-  runtime: { ociVersion: "1.0.2", features: { recursiveReadOnlyMounts: true }, allowedAnnotations: [] },
+  runtime: {
+    ociVersion: "1.0.2",
+    features: { recursiveReadOnlyMounts: true, idmappedMounts: true },
+    allowedAnnotations: [],
+  },
   host: sampleHost,
   policy: { ulimits: [], pidsLimit: 0 },
 };

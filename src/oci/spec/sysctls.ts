@@ -28,7 +28,9 @@ export function sandboxSysctls(
   policy: SysctlPolicy,
 ): readonly (readonly [string, string])[] {
   const ownNetwork = config.namespaces.network === "pod";
-  const values = new Map<string, string>(ownNetwork ? networkDefaults(policy) : []);
+  const { users } = config.namespaces;
+  const groups = users === undefined || users === "node" ? undefined : users.gids.length;
+  const values = new Map<string, string>(ownNetwork ? networkDefaults(policy, groups) : []);
   const hosts = { network: !ownNetwork, ipc: config.namespaces.ipc === "node" };
   for (const [name, value] of Object.entries(config.sysctls)) {
     const path = sysctlPath(name);
@@ -46,11 +48,16 @@ export function sandboxSysctls(
   return [...values];
 }
 
-function networkDefaults(policy: SysctlPolicy): readonly (readonly [string, string])[] {
+/** `groups`: how many group ids the pod has; a range beyond them would be refused (EINVAL). */
+function networkDefaults(policy: SysctlPolicy, groups: number | undefined): readonly (readonly [string, string])[] {
   const { unprivilegedPortStart, pingGroupRange } = policy;
+  const range = pingGroupRange
+    .split(/\s+/)
+    .map((id) => (groups === undefined ? id : String(Math.min(Number(id), groups - 1))))
+    .join(" ");
   return [
     ["net/ipv4/ip_unprivileged_port_start", String(unprivilegedPortStart)],
-    ...(pingGroupRange === "" ? [] : ([["net/ipv4/ping_group_range", pingGroupRange]] as const)),
+    ...(pingGroupRange === "" ? [] : ([["net/ipv4/ping_group_range", range]] as const)),
   ];
 }
 

@@ -53,6 +53,14 @@ export interface OciMount {
   readonly type: string;
   readonly source: string;
   readonly options: readonly string[];
+  readonly uidMappings?: readonly OciIdMapping[];
+  readonly gidMappings?: readonly OciIdMapping[];
+}
+
+export interface OciIdMapping {
+  readonly containerID: number;
+  readonly hostID: number;
+  readonly size: number;
 }
 
 export interface OciLinux {
@@ -69,7 +77,7 @@ export interface OciLinux {
 }
 
 export interface OciNamespace {
-  readonly type: "mount" | "pid" | "ipc" | "uts" | "network" | "cgroup";
+  readonly type: "mount" | "pid" | "ipc" | "uts" | "network" | "user" | "cgroup";
   readonly path?: string;
 }
 

@@ -78,6 +78,19 @@ describe("a sandbox's configuration", () => {
     const namespaceOptions = { usernsOptions: { mode: "NODE" } } as const;
     assert.equal(sandbox({ metadata, linux: { securityContext: { namespaceOptions } } }).namespaces.network, "pod");
   });
+
+  it("may have ids of its own, which rule out what is the node's", () => {
+    const mapping = { containerId: 0, hostId: 100_000, length: 65_536 };
+    const usernsOptions = { mode: "POD", uids: [mapping], gids: [{ ...mapping, hostId: 7 }] } as const;
+    const options = (namespaceOptions: object) =>
+      sandbox({ metadata, linux: { securityContext: { namespaceOptions } } });
+    assert.deepEqual(options({ usernsOptions }).namespaces.users, { uids: mapping, gids: { ...mapping, hostId: 7 } });
+    for (const kind of ["network", "pid", "ipc"]) {
+      assert.throws(() => options({ usernsOptions, [kind]: "NODE" }), {
+        message: new RegExp(`namespace_options.${kind} is NODE, which userns_options`),
+      });
+    }
+  });
 });
 
 describe("a seccomp profile", () => {

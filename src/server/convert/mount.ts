@@ -1,7 +1,8 @@
 import { MOUNT_OPTIONS, type MountRequest } from "../../oci/config.ts";
 import type { Mount, Mount__Output } from "../generated/runtime/v1/Mount.ts";
-import { absolutePath, choice, list, notImplemented, path, quoted, refuse, withoutDotDot } from "./field.ts";
+import { absolutePath, choice, list, path, quoted, refuse, withoutDotDot } from "./field.ts";
 import { fromImageSpec, toImageSpec } from "./image-spec.ts";
+import { toIdMapping } from "./security.ts";
 
 const propagations = {
   PROPAGATION_PRIVATE: "private",
@@ -16,7 +17,6 @@ const propagationNames = {
 } as const satisfies Record<MountRequest["propagation"], string>;
 
 export function toMount(field: string, mount: Mount__Output): MountRequest {
-  refuseWhatIsNotBuilt(field, mount);
   const propagation = choice(`${field}.propagation`, mount.propagation, propagations);
   if (mount.recursiveReadOnly && !mount.readonly) throw refuse(`${field}.recursive_read_only`, "needs readonly");
   if (mount.recursiveReadOnly && propagation !== "private") {
@@ -30,7 +30,14 @@ export function toMount(field: string, mount: Mount__Output): MountRequest {
     propagation,
     ...(mount.image === null ? toHostSource(field, mount) : toImageSource(field, mount)),
     ...(mount.mountOptions.length === 0 ? {} : { options: list(`${field}.mount_options`, mount.mountOptions, option) }),
+    ...toIdMappings(field, mount),
   };
+}
+
+function toIdMappings(field: string, { uidMappings, gidMappings }: Mount__Output): Pick<MountRequest, "idMappings"> {
+  if (uidMappings.length === 0 && gidMappings.length === 0) return {};
+  const uids = toIdMapping(`${field}.uidMappings`, uidMappings);
+  return { idMappings: { uids, gids: toIdMapping(`${field}.gidMappings`, gidMappings) } };
 }
 
 type Source = Pick<MountRequest, "hostPath" | "image" | "imageSubPath">;
@@ -63,12 +70,6 @@ function option(field: string, value: string): string {
   throw refuse(field, `is ${quoted(value)}; it must be one of ${MOUNT_OPTIONS.join(", ")}${remedy}`);
 }
 
-function refuseWhatIsNotBuilt(field: string, mount: Mount__Output): void {
-  for (const mappings of ["uidMappings", "gidMappings"] as const) {
-    if (mount[mappings].length > 0) throw notImplemented(`${field}.${mappings}`, "id-mapped mounts are");
-  }
-}
-
 /** As it was asked for: kubelets find the termination log by it. `imageId` is that of the image that is mounted. */
 export function fromMount(mount: MountRequest, imageId: string): Mount {
   return {
@@ -81,5 +82,8 @@ export function fromMount(mount: MountRequest, imageId: string): Mount {
     ...(mount.image === undefined ? {} : { image: { ...fromImageSpec(mount.image), imageRef: imageId } }),
     ...(mount.imageSubPath === undefined ? {} : { imageSubPath: mount.imageSubPath }),
     ...(mount.options === undefined ? {} : { mountOptions: [...mount.options] }),
+    ...(mount.idMappings === undefined
+      ? {}
+      : { uidMappings: [mount.idMappings.uids], gidMappings: [mount.idMappings.gids] }),
   };
 }

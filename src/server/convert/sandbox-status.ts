@@ -54,8 +54,10 @@ function stateOf(sandbox: Sandbox): PodSandboxState__Output {
   }
 }
 
-function fromNamespaces({ network, pid, ipc, targetId }: NamespaceOptions): NamespaceOption {
-  return { network: modes[network], pid: modes[pid], ipc: modes[ipc], targetId };
+function fromNamespaces({ network, pid, ipc, targetId, users }: NamespaceOptions): NamespaceOption {
+  const options = { network: modes[network], pid: modes[pid], ipc: modes[ipc], targetId };
+  if (users === undefined || users === "node") return options;
+  return { ...options, usernsOptions: { mode: "POD", uids: [users.uids], gids: [users.gids] } };
 }
 
 /** Those that every condition of the filter holds for, in their order. */

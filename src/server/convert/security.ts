@@ -1,16 +1,19 @@
 import type {
   AppArmorProfile,
+  IdMapping,
   NamespaceMode,
   NamespaceOptions,
   SeccompProfile,
   SelinuxOptions,
+  UserNamespace,
 } from "../../oci/config.ts";
+import type { IDMapping__Output } from "../generated/runtime/v1/IDMapping.ts";
 import type { Int64Value__Output } from "../generated/runtime/v1/Int64Value.ts";
 import type { NamespaceOption__Output } from "../generated/runtime/v1/NamespaceOption.ts";
 import type { SELinuxOption__Output } from "../generated/runtime/v1/SELinuxOption.ts";
 import type { SecurityProfile__Output } from "../generated/runtime/v1/SecurityProfile.ts";
 import type { UserNamespace__Output } from "../generated/runtime/v1/UserNamespace.ts";
-import { absolutePath, choice, integer, line, list, notImplemented, quoted, refuse } from "./field.ts";
+import { absolutePath, choice, integer, line, list, quoted, refuse } from "./field.ts";
 
 /** The kernel's (uid_t)-1 means "none". */
 const MAX_ID = 0xffff_fffe;
@@ -25,19 +28,28 @@ export function toNamespaces(
   of: "sandbox" | "container",
 ): NamespaceOptions {
   if (options === null) return { network: "pod", pid: "pod", ipc: "pod", targetId: "" };
-  refuseUserNamespace(`${field}.userns_options`, options.usernsOptions);
   const pid = choice(`${field}.pid`, options.pid, modes);
   if (pid === "target" && of === "sandbox") throw refuse(`${field}.pid`, "is TARGET, which only a container can be");
   if (pid === "target" && options.targetId === "")
     throw refuse(`${field}.target_id`, "is empty although pid is TARGET");
   if (pid !== "target" && options.targetId !== "")
     throw refuse(`${field}.target_id`, "is set although pid is not TARGET");
+  const network = podOrNode(`${field}.network`, options.network);
+  const ipc = podOrNode(`${field}.ipc`, options.ipc);
+  const users = toUsers(`${field}.userns_options`, options.usernsOptions);
+  if (users !== undefined && users !== "node") refuseNodeWithUsers(field, { network, pid, ipc });
   return {
-    network: podOrNode(`${field}.network`, options.network),
-    pid,
-    ipc: podOrNode(`${field}.ipc`, options.ipc),
-    targetId: line(`${field}.target_id`, options.targetId),
+    ...{ network, pid, ipc, targetId: line(`${field}.target_id`, options.targetId) },
+    ...(users === undefined || (users === "node" && of === "sandbox") ? {} : { users }),
   };
+}
+
+/** The kernel lets no other user namespace mount /proc, /sys or /dev/mqueue of the node's namespaces. */
+function refuseNodeWithUsers(field: string, modes: Readonly<Record<"network" | "pid" | "ipc", NamespaceMode>>): void {
+  for (const kind of ["network", "pid", "ipc"] as const) {
+    if (modes[kind] === "node")
+      throw refuse(`${field}.${kind}`, "is NODE, which userns_options with mode POD rules out");
+  }
 }
 
 function podOrNode(field: string, mode: NamespaceOption__Output["network"]): "pod" | "node" {
@@ -46,23 +58,25 @@ function podOrNode(field: string, mode: NamespaceOption__Output["network"]): "po
   throw refuse(field, `is ${mode}; it must be POD or NODE`);
 }
 
-/** NODE is what every pod has; the rest is refused, what the CRI forbids before what is not built. */
-function refuseUserNamespace(field: string, userns: UserNamespace__Output | null): void {
-  if (userns === null) return;
+function toUsers(field: string, userns: UserNamespace__Output | null): UserNamespace | "node" | undefined {
+  if (userns === null) return undefined;
   const mode = choice(`${field}.mode`, userns.mode, modes);
-  const mappings = userns.uids.length + userns.gids.length;
   if (mode === "node") {
-    if (mappings > 0) throw refuse(field, "has mappings although its mode is NODE");
-    return;
+    if (userns.uids.length + userns.gids.length > 0) throw refuse(field, "has mappings although its mode is NODE");
+    return "node";
   }
   if (mode !== "pod") throw refuse(`${field}.mode`, `is ${userns.mode}; it must be POD or NODE`);
-  for (const ids of ["uids", "gids"] as const) {
-    const [first, second] = userns[ids];
-    if (first === undefined || second !== undefined) throw refuse(`${field}.${ids}`, "must hold exactly one mapping");
-    if (first.containerId !== 0) throw refuse(`${field}.${ids}[0].container_id`, "must be 0");
-    if (first.length === 0) throw refuse(`${field}.${ids}[0].length`, "must not be 0");
-  }
-  throw notImplemented(field, "user namespaces are");
+  return { uids: toIdMapping(`${field}.uids`, userns.uids), gids: toIdMapping(`${field}.gids`, userns.gids) };
+}
+
+/** Exactly one range that begins with id 0 in the container. */
+export function toIdMapping(field: string, mappings: readonly IDMapping__Output[]): IdMapping {
+  const [only, second] = mappings;
+  if (only === undefined || second !== undefined) throw refuse(field, "must hold exactly one mapping");
+  if (only.containerId !== 0) throw refuse(`${field}[0].container_id`, "must be 0");
+  if (only.length === 0) throw refuse(`${field}[0].length`, "must not be 0");
+  if (only.hostId + only.length - 1 > MAX_ID) throw refuse(`${field}[0]`, `goes beyond the last id, ${MAX_ID}`);
+  return { containerId: 0, hostId: only.hostId, length: only.length };
 }
 
 /** An absent profile is unconfined. `path` is the older field, which counts only where `profile` is absent. */

@@ -1,0 +1,90 @@
+import { readFile, rename, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { messageOf } from "../lib/errors.ts";
+import type { Log } from "../lib/log.ts";
+import { type HandlerFeatures, UNKNOWN_FEATURES } from "../oci/handler.ts";
+import { type HandlerEntry, Handlers } from "../sandbox/handlers.ts";
+import { kernelProblem, type TrialPorts, type TrialResult, tryHandler } from "./handler-trial.ts";
+import { usersProblemOf } from "./runtime-handlers.ts";
+import { nacelleVersion } from "./version-command.ts";
+
+export interface FeaturePorts extends TrialPorts {
+  readonly log: Log;
+  /** Of uname(2). */
+  readonly kernelRelease: string;
+}
+
+/** What trials showed, by what they depend on. */
+type Shown = Readonly<Record<string, TrialResult>>;
+
+/**
+ * Completes what runtimes said of themselves: what this kernel cannot do no runtime can, and one that says nothing is tried
+ * once. Results are kept in the state root for as long as runtime, kernel and nacelle are the same.
+ */
+export async function completeFeatures(handlers: Handlers, ports: FeaturePorts): Promise<Handlers> {
+  const problem = await kernelProblem(ports);
+  if (problem !== "") ports.log.warn(problem);
+  const file = join(ports.paths.root, "trials.json");
+  const before = await readShown(file);
+  const shown: Record<string, TrialResult> = {};
+  const entries: HandlerEntry[] = [];
+  // One after the other: there are few, and each is tried once.
+  for (const entry of handlers.list()) {
+    const features = await featuresOf(entry, before, shown, ports);
+    const usersProblem = entry.problem || usersProblemOf(entry.handler, features) || problem;
+    entries.push({ ...entry, features, usersProblem });
+  }
+  await writeShown(file, before, shown).catch((error: unknown) => {
+    ports.log.warn("what the runtimes can do is not kept", { file, error: messageOf(error) });
+  });
+  return new Handlers(entries, handlers.defaultName);
+}
+
+async function featuresOf(
+  { handler, features, problem }: HandlerEntry,
+  before: Shown,
+  shown: Record<string, TrialResult>,
+  ports: FeaturePorts,
+): Promise<HandlerFeatures> {
+  if (features !== UNKNOWN_FEATURES || problem !== "") return features;
+  const { name, path, args } = handler;
+  const key = [await identity(path), ...args, ports.kernelRelease, nacelleVersion].join(" ");
+  let isWhole = true;
+  const report = (feature: string, reason: string) => {
+    isWhole = false;
+    ports.log.warn("a runtime was tried and lacks a feature", { runtime: name, path, feature, reason });
+  };
+  const nothing = { recursiveReadOnlyMounts: false, userNamespaces: false };
+  const result =
+    before[key] ??
+    (await tryHandler(ports, handler, report).catch((error: unknown) => {
+      report("any", messageOf(error));
+      return nothing;
+    }));
+  // What failed is tried again at the next start, because the reason may be gone by then.
+  if (isWhole) shown[key] = result;
+  const { recursiveReadOnlyMounts, userNamespaces } = result;
+  return { ...features, recursiveReadOnlyMounts, userNamespaces, idmappedMounts: userNamespaces };
+}
+
+/** Another one after an upgrade of the runtime. */
+async function identity(path: string): Promise<string> {
+  const { ino, mtimeMs } = await stat(path);
+  return `${path} ${ino} ${mtimeMs}`;
+}
+
+async function readShown(file: string): Promise<Shown> {
+  try {
+    // Ours alone, in a directory of root's, and small.
+    return JSON.parse(await readFile(file, "utf8"));
+  } catch {
+    // Absent or damaged: everything is tried again.
+    return {};
+  }
+}
+
+async function writeShown(file: string, before: Shown, shown: Shown): Promise<void> {
+  if (JSON.stringify(before) === JSON.stringify(shown)) return;
+  await writeFile(`${file}.new`, JSON.stringify(shown), { mode: 0o600 });
+  await rename(`${file}.new`, file);
+}
