@@ -64,9 +64,11 @@ export async function pod(
     readonly resources?: Message;
     readonly created?: boolean;
     readonly command?: string;
+    readonly cgroupParent?: string;
   },
 ): Promise<Pod> {
-  const config = sandboxConfig(name);
+  const { cgroupParent = parent } = options;
+  const config = sandboxConfig(name, { cgroupParent });
   const { podSandboxId } = await node.cri.call("RunPodSandbox", { config, runtimeHandler: options.handler });
   const inside = containerConfig(name, {
     resources: { memorySwapLimitInBytes: "67108864", ...options.resources },

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { readdir, readFile, rmdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import test, { after, before, describe } from "node:test";
 import { status } from "@grpc/grpc-js";
 import { TestNode } from "../harness/test-node.ts";
@@ -127,6 +129,24 @@ for (const handler of ["runc", "crun"]) {
         assert.deepEqual(await shown(node, one.containerId), told);
       }
       await removePod(node, one);
+    });
+
+    test("are as they were when the sandbox's cgroup has less, and the error says so", async () => {
+      const cgroup = `/nacelle-conformance/small-${handler}`;
+      const one = await pod(node, `small-${handler}`, { handler, cgroupParent: cgroup });
+      await writeFile(join("/sys/fs/cgroup/cpu", cgroup, "cpu.cfs_quota_us"), "100000");
+      const update = (linux: object) =>
+        node.cri.call("UpdateContainerResources", { containerId: one.containerId, linux });
+      // Twice as much and half as long: each alone would be too much, or too little, for a moment.
+      await update({ cpuQuota: "100000", cpuPeriod: "100000" });
+      await update({ cpuQuota: "50000", cpuPeriod: "50000" });
+      await update({ cpuQuota: "200000", cpuPeriod: "200000" });
+      await assert.rejects(update({ cpuQuota: "300000" }), /FAILED_PRECONDITION.*limits of the sandbox's cgroup/);
+      assert.deepEqual((await shown(node, one.containerId))["cpuQuota"], "200000");
+      const quota = await readFile(join("/sys/fs/cgroup/cpu", cgroup, one.containerId, "cpu.cfs_quota_us"), "utf8");
+      assert.equal(quota.trim(), "200000");
+      await removePod(node, one);
+      for (const name of await readdir("/sys/fs/cgroup")) await rmdir(join("/sys/fs/cgroup", name, cgroup));
     });
 
     test("are one update at a time: of many at once each is in force, or none was refused", async () => {

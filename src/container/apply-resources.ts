@@ -1,4 +1,5 @@
 import type { Operation, Operations } from "../launcher/operations.ts";
+import { DomainError, hasCode, messageOf } from "../lib/errors.ts";
 import type { Resources } from "../oci/config.ts";
 import type { HostFacts, Section } from "../oci/spec/input.ts";
 import { clampOomScoreAdj } from "../oci/spec/process.ts";
@@ -52,13 +53,24 @@ export async function applyResources(
   const { operations, handlers, cgroupFiles, host, notice } = ports;
   const { value, notices } = checkedResources(to, host);
   for (const text of notices) notice(text);
-  const options = { owner: id, what: "writing limits of the container's cgroup", deadlineMs: WRITE_MS };
   const before = cgroupFiles.before(sandbox, id, from, to);
-  if (before.length > 0) await operations.perform(before, options);
+  await write(operations, id, before);
   const { handler } = handlers.require(sandbox.runtimeHandler);
   await updateProcess(operations, handler, id, forRuntime(value, cgroupFiles.writesBandwidth));
   const after = [...cgroupFiles.after(sandbox, id, value), ...scoreChange(ports, sandbox, id, from, to)];
-  if (after.length > 0) await operations.perform(after, options);
+  await write(operations, id, after);
+}
+
+/** What the kernel refuses is mostly more than the sandbox's own cgroup has. */
+async function write(operations: Operations, id: string, writes: readonly Operation[]): Promise<void> {
+  if (writes.length === 0) return;
+  try {
+    await operations.perform(writes, { owner: id, what: "limiting the container's cgroup", deadlineMs: WRITE_MS });
+  } catch (error) {
+    if (!["EINVAL", "ERANGE", "EBUSY", "ENOENT", "EACCES"].some((code) => hasCode(error, code))) throw error;
+    const message = `${messageOf(error)}: the kernel refuses it; look at the limits of the sandbox's cgroup`;
+    throw new DomainError("failedPrecondition", message, { cause: error, fields: { id } });
+  }
 }
 
 function forRuntime({ cpu, memory, hugepageLimits, unified }: OciResources, withoutBandwidth: boolean) {
