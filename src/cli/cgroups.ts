@@ -80,6 +80,14 @@ export class Cgroups {
     return this.memoryDirectory(sandbox, id) || (this.directories(sandbox, id)[0] ?? "");
   }
 
+  /** Lets its processes run, whoever froze them. */
+  thaw(sandbox: Sandbox, id: string): readonly Operation[] {
+    const mountPoint = controllerMount(this.layout, "freezer");
+    const [file, state] = this.layout.mode === "v2" ? ["cgroup.freeze", "0"] : ["freezer.state", "THAWED"];
+    if (mountPoint === undefined) return [];
+    return [{ op: "writeKernelFile", path: join(mountPoint, this.path(sandbox, id), file), data: Buffer.from(state) }];
+  }
+
   /** The path of a container's cgroup below each hierarchy's mount. */
   path(sandbox: Sandbox, id: string): string {
     return cgroupPath(this.#parent(sandbox), this.driver, id);

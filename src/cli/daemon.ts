@@ -3,6 +3,7 @@ import type { DebtAttachment } from "../cni/attachment.ts";
 import { ConfigWatch, type ConfigWatchOptions } from "../cni/config-watch.ts";
 import { DebtPayer } from "../cni/debts.ts";
 import { admitNetwork } from "../cni/network-upkeep.ts";
+import type { Checkpoints } from "../container/checkpoints.ts";
 import { imagesOf } from "../container/container.ts";
 import { ContainerService, type ContainerServicePorts } from "../container/container-service.ts";
 import { ContainerStore } from "../container/container-store.ts";
@@ -25,13 +26,14 @@ import { SandboxService, type SandboxServicePorts } from "../sandbox/sandbox-ser
 import { SandboxStore } from "../sandbox/sandbox-store.ts";
 import type { DaemonParts } from "./daemon-parts.ts";
 import { pauseSpec } from "./pause-spec.ts";
-import { startResourceUpdates } from "./wire-resources.ts";
+import { startCheckpoints, startResourceUpdates } from "./wire-resources.ts";
 
 /** The domain, wired: every upward call of a lower folder is filled in here. */
 export interface Daemon extends AsyncDisposable {
   readonly sandboxes: SandboxService;
   readonly containers: ContainerService;
   readonly resources: ResourceUpdates;
+  readonly checkpoints: Checkpoints;
   readonly monitors: Monitors;
   readonly network: ConfigWatch;
   readonly debts: DebtPayer;
@@ -75,11 +77,13 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
   }
   debts.wake();
   const resources = startResourceUpdates(parts, { ...stores, ...services });
+  const checkpoints = startCheckpoints(parts, { ...stores, ...services });
   const kept = owned.move();
   return {
     sandboxes: services.sandboxService,
     containers: services.containerService,
     resources,
+    checkpoints,
     monitors: services.monitors,
     network,
     debts,

@@ -146,8 +146,8 @@ function serveCri({ parts, daemon, images, stats }: OpenNode): Promise<AsyncDisp
     problem: () => launcher.problem || store.problem,
   });
   const observe = observer(log);
-  const { sandboxes, containers, resources, events } = daemon;
-  const ports = { sandboxes, containers, resources, events, stats, status };
+  const { sandboxes, containers, resources, checkpoints, events } = daemon;
+  const ports = { sandboxes, containers, resources, checkpoints, events, stats, status };
   return listen({
     socket: config.listen,
     services: [

@@ -1,3 +1,4 @@
+import { Checkpoints } from "../container/checkpoints.ts";
 import type { ContainerService } from "../container/container-service.ts";
 import type { ContainerStore } from "../container/container-store.ts";
 import { ResourceUpdates } from "../container/resource-updates.ts";
@@ -31,4 +32,21 @@ export function startResourceUpdates(parts: DaemonParts, domain: Domain): Resour
   });
   void updates.resume();
   return updates;
+}
+
+/** Checkpoints, once memory tells the truth. Frees in the background what those of a daemon before have left. */
+export function startCheckpoints(parts: DaemonParts, { sandboxService, containerService }: Domain): Checkpoints {
+  const { launcher, handlers, paths, cgroups, log } = parts;
+  const checkpoints = new Checkpoints({
+    operations: launcher,
+    handlers,
+    paths,
+    find: (id) => containerService.get(id),
+    findSandbox: (id) => sandboxService.get(id),
+    thaw: (sandbox, id) => cgroups.thaw(sandbox, id),
+    now: () => Temporal.Now.instant(),
+    log: (message, fields) => log.warn(message, fields),
+  });
+  void checkpoints.cleanUp();
+  return checkpoints;
 }

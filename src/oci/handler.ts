@@ -125,6 +125,25 @@ export function updateArgs(handler: RuntimeHandler, options: VerbOptions): reado
   return [...global(handler, options), "update", "--resources", "-", options.id];
 }
 
+export interface CheckpointOptions extends VerbOptions {
+  /** Directory that receives criu's images; exists. */
+  readonly images: string;
+  /** Directory that receives criu's log; exists. */
+  readonly work: string;
+}
+
+/** The whole argv that writes a running container's processes to a directory, and lets them run on. */
+export function checkpointArgs(handler: RuntimeHandler, options: CheckpointOptions): readonly string[] {
+  const places = ["--image-path", options.images, "--work-path", options.work];
+  const flags = ["--leave-running", "--tcp-established", "--file-locks"];
+  return [...global(handler, options), "checkpoint", ...places, ...flags, options.id];
+}
+
+/** The argv that fails when the runtime was built without checkpoints. */
+export function checkpointHelpArgs(handler: RuntimeHandler): readonly string[] {
+  return [handler.path, "checkpoint", "--help"];
+}
+
 /** The whole argv that prints a container's state. */
 export function stateArgs(handler: RuntimeHandler, options: VerbOptions): readonly string[] {
   return [...global(handler, options), "state", options.id];

@@ -66,6 +66,11 @@ export class Paths {
     return join(this.root, "containers", containerId);
   }
 
+  /** What checkpoints in progress have written so far; nothing in it is worth keeping. */
+  get checkpoints(): string {
+    return join(this.root, "checkpoints");
+  }
+
   /** An OCI runtime's own state. */
   runtimeRoot(handler: string): string {
     return join(this.runDir, "runtime", handler);

@@ -59,6 +59,11 @@ export interface ResourcePort {
   updateSandbox(id: string, limits: SandboxLimits): Promise<void>;
 }
 
+export interface CheckpointPort {
+  /** The file is there when this resolves, and nothing of it when it rejects. `timeoutMs` 0: the runtime's own limit. */
+  checkpoint(id: string, location: string, timeoutMs: number, signal: AbortSignal): Promise<void>;
+}
+
 export interface EventPort {
   /** The time of a status: every event that is told later has a later one. */
   now(): Temporal.Instant;

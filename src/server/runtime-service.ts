@@ -1,7 +1,17 @@
 import type { RuntimeServiceDefinition } from "./generated/runtime/v1/RuntimeService.ts";
 import type { CallObserver } from "./handler.ts";
 import type { Service } from "./listen.ts";
-import type { ContainerPort, EventPort, ResourcePort, SandboxPort, StatsPort, StatusPort } from "./ports.ts";
+import type {
+  CheckpointPort,
+  ContainerPort,
+  EventPort,
+  ResourcePort,
+  SandboxPort,
+  StatsPort,
+  StatusPort,
+} from "./ports.ts";
+import { checkpointContainer } from "./runtime/checkpoint-container.ts";
+import { checkpointPod } from "./runtime/checkpoint-pod.ts";
 import { containerStats } from "./runtime/container-stats.ts";
 import { containerStatus } from "./runtime/container-status.ts";
 import { createContainer } from "./runtime/create-container.ts";
@@ -18,6 +28,7 @@ import { podSandboxStatus } from "./runtime/pod-sandbox-status.ts";
 import { removeContainer } from "./runtime/remove-container.ts";
 import { removePodSandbox } from "./runtime/remove-pod-sandbox.ts";
 import { reopenContainerLog } from "./runtime/reopen-container-log.ts";
+import { restorePod } from "./runtime/restore-pod.ts";
 import { runPodSandbox } from "./runtime/run-pod-sandbox.ts";
 import { runtimeConfig } from "./runtime/runtime-config.ts";
 import { startContainer } from "./runtime/start-container.ts";
@@ -40,6 +51,7 @@ export interface RuntimePorts {
   readonly sandboxes: SandboxPort;
   readonly containers: ContainerPort;
   readonly resources: ResourcePort;
+  readonly checkpoints: CheckpointPort;
   readonly events: EventPort;
   readonly stats: StatsPort;
   readonly status: StatusPort;
@@ -56,7 +68,7 @@ export function runtimeService(
 }
 
 function unaryCalls(ports: RuntimePorts): UnaryTable<RuntimeServiceDefinition> {
-  const { sandboxes, containers, resources, events, stats, status: node } = ports;
+  const { sandboxes, containers, resources, checkpoints, events, stats, status: node } = ports;
   return {
     Version: version(node),
     Status: status(node),
@@ -76,6 +88,9 @@ function unaryCalls(ports: RuntimePorts): UnaryTable<RuntimeServiceDefinition> {
     ExecSync: execSync(containers),
     UpdateContainerResources: updateContainerResources(containers, resources),
     UpdatePodSandboxResources: updatePodSandboxResources(resources),
+    CheckpointContainer: checkpointContainer(containers, checkpoints),
+    CheckpointPod: checkpointPod,
+    RestorePod: restorePod,
     ReopenContainerLog: reopenContainerLog(containers),
     ContainerStats: containerStats(containers, stats),
     ListContainerStats: listContainerStats(containers, stats),

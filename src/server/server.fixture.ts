@@ -14,7 +14,16 @@ import type { RuntimeServiceClient, RuntimeServiceDefinition } from "./generated
 import type { CallRecord } from "./handler.ts";
 import { imageService } from "./image-service.ts";
 import { listen } from "./listen.ts";
-import type { ContainerPort, Image, ImagePort, ResourcePort, SandboxPort, StatsPort, StatusPort } from "./ports.ts";
+import type {
+  CheckpointPort,
+  ContainerPort,
+  Image,
+  ImagePort,
+  ResourcePort,
+  SandboxPort,
+  StatsPort,
+  StatusPort,
+} from "./ports.ts";
 import { type RuntimePorts, runtimeService } from "./runtime-service.ts";
 
 /** The domain as the server sees it, in memory and obedient. */
@@ -83,6 +92,8 @@ export class FakeNode {
     },
   };
 
+  readonly checkpointPort: CheckpointPort = { checkpoint: async (id) => void one("container", id, this.containers) };
+
   readonly eventPort = new EventFeed({
     containers: { ofSandbox: (id) => [...this.containers.values()].filter(({ sandboxId }) => sandboxId === id) },
     now: growingClock(() => Temporal.Now.instant()),
@@ -140,6 +151,7 @@ export class FakeNode {
       sandboxes: this.sandboxPort,
       containers: this.containerPort,
       resources: this.resourcePort,
+      checkpoints: this.checkpointPort,
       events: this.eventPort,
       stats: this.statsPort,
       status: this.statusPort,

@@ -117,7 +117,7 @@ describe("the runtime service", () => {
   it("answers every other call UNIMPLEMENTED with its name", async () => {
     await using client = await connect();
     const served = new Set(
-      "Version Status RuntimeConfig UpdateRuntimeConfig RunPodSandbox StopPodSandbox RemovePodSandbox PodSandboxStatus ListPodSandbox StreamPodSandboxes CreateContainer StartContainer StopContainer RemoveContainer ListContainers StreamContainers ContainerStatus ExecSync ReopenContainerLog ContainerStats ListContainerStats StreamContainerStats PodSandboxStats ListPodSandboxStats StreamPodSandboxStats ListMetricDescriptors ListPodSandboxMetrics StreamPodSandboxMetrics UpdateContainerResources UpdatePodSandboxResources ListImages StreamImages ImageStatus PullImage RemoveImage ImageFsInfo GetContainerEvents".split(
+      "Version Status RuntimeConfig UpdateRuntimeConfig RunPodSandbox StopPodSandbox RemovePodSandbox PodSandboxStatus ListPodSandbox StreamPodSandboxes CreateContainer StartContainer StopContainer RemoveContainer ListContainers StreamContainers ContainerStatus ExecSync ReopenContainerLog ContainerStats ListContainerStats StreamContainerStats PodSandboxStats ListPodSandboxStats StreamPodSandboxStats ListMetricDescriptors ListPodSandboxMetrics StreamPodSandboxMetrics UpdateContainerResources UpdatePodSandboxResources CheckpointContainer CheckpointPod RestorePod ListImages StreamImages ImageStatus PullImage RemoveImage ImageFsInfo GetContainerEvents".split(
         " ",
       ),
     );
@@ -128,6 +128,32 @@ describe("the runtime service", () => {
       const error = await ending(client.runtime, path);
       assert.equal(error?.code, status.UNIMPLEMENTED, name);
       assert.equal(error?.details, `${name} is not implemented`);
+    }
+  });
+});
+
+describe("checkpoints", () => {
+  it("of a pod are refused with the reason and what to do", async () => {
+    await using client = await connect();
+    for (const call of [
+      client.ask.CheckpointPod({ outputPath: "/a" }),
+      client.ask.RestorePod({ checkpointPath: "/a" }),
+    ]) {
+      const error = await failure(call);
+      assert.equal(error.code, status.UNIMPLEMENTED);
+      assert.match(error.details, /is not implemented: .{40}/);
+    }
+  });
+
+  it("are written only to the absolute path of a file", async () => {
+    await using client = await connect();
+    const [containerId] = await twoContainers(client.ask);
+    const write = (location: string) => client.ask.CheckpointContainer({ containerId, location });
+    await write("/var/lib/kubelet/checkpoints/one.tar");
+    for (const location of ["", "one.tar", "/", "/a/", "/a//b", "/a/./b", "/a/../b", "/a\0b"]) {
+      const error = await failure(write(location), location);
+      assert.equal(error.code, status.INVALID_ARGUMENT, location);
+      assert.match(error.details, /^location /);
     }
   });
 });
