@@ -71,6 +71,10 @@ export const requiredSpecs: readonly string[] = [
   "Container Mount Propagation runtime should support mount propagation mount with 'rshared' should support propagation from host to container and vice versa",
   "Container Mount Propagation runtime should support mount propagation mount with 'rslave' should support propagation from host to container",
   "Container Mount Readonly runtime should support readonly mounts should support non-recursive readonly mounts",
+  "Container Mount Readonly runtime should support readonly mounts should support recursive readonly mounts",
+  "Container Mount Readonly runtime should support readonly mounts should reject a recursive readonly mount with PROPAGATION_BIDIRECTIONAL",
+  "Container Mount Readonly runtime should support readonly mounts should reject a recursive readonly mount with PROPAGATION_HOST_TO_CONTAINER",
+  "Container Mount Readonly runtime should support readonly mounts should reject a recursive readonly mount with ReadOnly: false",
 
   "Multiple Containers [Conformance] when running multiple containers in a pod should support container exec",
   "Multiple Containers [Conformance] when running multiple containers in a pod should support container log",
@@ -116,6 +120,16 @@ export const requiredSpecs: readonly string[] = [
   "Security Context bucket runtime should support that ReadOnlyRootfs is true",
 ];
 
+/** What must run and pass besides where the runtime has id-mapped mounts; critest skips them where Status says that it has none. */
+export const userNamespaceSpecs: readonly string[] = [
+  "Security Context UserNamespaces when Host idmap mount support is needed runtime should support NamespaceMode_POD",
+  "Security Context UserNamespaces when Host idmap mount support is not needed runtime should fail if container ID 0 is not mapped",
+  "Security Context UserNamespaces when Host idmap mount support is not needed runtime should fail if more than one mapping provided",
+  "Security Context UserNamespaces when Host idmap mount support is not needed runtime should fail with NamespaceMode_CONTAINER",
+  "Security Context UserNamespaces when Host idmap mount support is not needed runtime should fail with NamespaceMode_TARGET",
+  "Security Context UserNamespaces when Host idmap mount support is not needed runtime should support NamespaceMode_NODE",
+];
+
 /** Every other spec of the suite belongs to one of these. */
 export const exclusions: readonly Exclusion[] = [
   {
@@ -125,12 +139,6 @@ export const exclusions: readonly Exclusion[] = [
   { match: /benchmark/, reason: "measures, and only in critest's benchmark mode" },
   { match: /^Streaming /, reason: "exec, attach and port-forward streams are not served yet" },
   { match: /^AppArmor /, reason: "profiles other than unconfined are not served yet" },
-  {
-    match: /^Container Mount Readonly .*should (support recursive|reject a recursive) readonly/,
-    reason:
-      "Debian's crun 1.8 does not say whether it can mount recursively read-only, so its handler does not offer it",
-  },
-  { match: /^Security Context UserNamespaces /, reason: "user namespaces are refused by name" },
 ];
 
 /** Answers why a spec is not asked for, undefined when nothing excludes it. */
