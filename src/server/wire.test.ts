@@ -55,7 +55,7 @@ describe("api.proto", () => {
 
 it("the generated types are those that script/generate makes", async () => {
   const { stdout } = await run(join(protoFolder, "../../script/generate"), ["--check"], { timeout: 60_000 });
-  assert.match(stdout, /is fresh/);
+  assert.match(stdout, /are fresh/);
 });
 
 /** The published api.proto, or what is missing to get it. */

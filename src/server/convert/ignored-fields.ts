@@ -1,6 +1,7 @@
 /**
  * Request fields that nothing reads, and why. With `keptFields` these are all that decide nothing; every other one is
- * honoured or refused by its name. fields.test.ts fails when a field is neither read nor listed here.
+ * honoured or refused by its name. field-ledger.test.ts fails when a field is neither read nor listed here, and
+ * docs/CRI-FIELDS.md is made from both and from what the handlers do.
  */
 export const ignoredFields: Readonly<Record<string, string>> = {
   "VersionRequest.version": "the answer is the same for every client",
