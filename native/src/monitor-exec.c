@@ -5,11 +5,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "monitor.h"
+#include "monitor-exec.h"
 #include "sys.h"
 
 enum {
-	CAPTURED = 256 * 1024,   /* what the process may say before the runtime has returned */
 	PIECE = 64 * 1024,       /* of one EXEC_OUTPUT */
 	WIDE_PIECE = FRAME_MAX - 5, /* the same of a stream that says much */
 	WIDE_PIPE = 1024 * 1024,
@@ -20,42 +19,18 @@ enum {
 	OUTPUT_HEADER = 5,
 };
 
-struct exec_stream {
-	struct source source;
-	struct exec *exec;
-	bool paused;  /* not in the loop */
-	bool wide;    /* its pipe was enlarged */
-	int owed;     /* bytes that were in the pipe when the process exited */
-};
-
-struct exec {
-	struct monitor *monitor; /* NULL: the slot is free */
-	struct connection *connection; /* NULL: nobody waits for it */
-	struct request request;
-	struct job *job; /* until the runtime has returned */
-	struct source process;
-	pid_t pid;
-	struct exec_stream streams[2];
-	struct timer timer;
-	uint32_t timeout;
-	uint64_t allowed; /* bytes of output that may still be sent */
-	uint64_t dropped;
-	uint64_t exited_at;
-	uint64_t spoke_at;
-	bool ended;
-	bool timed_out;
-	bool is_stream; /* EXEC_STREAM: not EXEC */
-	uint8_t wanted; /* which streams of it */
-	uint16_t width; /* of its terminal, until that is there */
-	uint16_t height;
-	struct input input;
-	int slave;      /* of its terminal, as long as the process lives; -1 */
-	struct process_exit exit;
-};
-
 static struct exec execs[MAX_EXECS];
 
-static void exec_free(struct exec *e)
+struct exec *exec_slot(void)
+{
+	struct exec *e = execs;
+
+	while (e < execs + MAX_EXECS && e->monitor)
+		e++;
+	return e == execs + MAX_EXECS ? NULL : e;
+}
+
+void exec_free(struct exec *e)
 {
 	struct monitor *m = e->monitor;
 
@@ -215,7 +190,7 @@ static void settle(struct exec *e)
 	}
 }
 
-static void stream_ready(struct source *source, uint32_t events)
+void exec_stream_ready(struct source *source, uint32_t events)
 {
 	struct exec_stream *s = container_of(source, struct exec_stream, source);
 	struct exec *e = s->exec;
@@ -226,7 +201,7 @@ static void stream_ready(struct source *source, uint32_t events)
 	if (s->paused)
 		return;
 	/* What the process says is kept whole; a runtime that never gets to start it may say what it likes. */
-	if (e->job && e->job->captures[s - e->streams].length > CAPTURED / 2 && job_wrote_pid(e->job)) {
+	if (e->job && e->job->captures[s - e->streams].length > EXEC_CAPTURED / 2 && job_wrote_pid(e->job)) {
 		pause_stream(s);
 		return;
 	}
@@ -374,7 +349,7 @@ void exec_resize(struct exec *e, uint16_t width, uint16_t height)
 		terminal_resize(e->streams[0].source.fd, width, height);
 }
 
-static void runtime_returned(struct job *job)
+void exec_returned(struct job *job)
 {
 	struct exec *e = job->exec;
 	struct monitor *m = e->monitor;
@@ -415,126 +390,4 @@ static void runtime_returned(struct job *job)
 	if (e->timeout > 0)
 		timer_set(&m->timers, &e->timer, e->timeout, timed_out);
 	connection_resume(e->connection);
-}
-
-/* The process says all of it into a pipe, whatever of it is wanted: the runtime says there why it failed. */
-static int open_streams(struct exec *e, int stdio[3])
-{
-	int ends[2];
-
-	for (int i = 0; i < 2 && !(e->wanted & STREAM_TERMINAL); i++) {
-		if (pipe2(ends, O_CLOEXEC) < 0)
-			return -errno;
-		(void)fcntl(ends[0], F_SETFL, O_NONBLOCK);
-		e->streams[i].source.fd = ends[0];
-		stdio[i + 1] = ends[1];
-		if (loop_add(&e->monitor->loop, &e->streams[i].source, EPOLLIN) < 0)
-			return -ENOMEM;
-	}
-	if (!(e->wanted & STREAM_STDIN) || (e->wanted & STREAM_TERMINAL))
-		return 0;
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return -errno;
-	(void)fcntl(ends[1], F_SETFL, O_NONBLOCK);
-	stdio[0] = ends[0];
-	input_open(&e->input, e->monitor, ends[1]);
-	return 0;
-}
-
-/* Starts the runtime for an exec that is described so far; or answers with an error. */
-static void start(struct monitor *m, struct job_plan *plan, const struct exec *asked)
-{
-	struct request *to = plan->request;
-	struct connection *connection = to->connection;
-	struct exec *e = execs;
-	int r;
-
-	while (e < execs + MAX_EXECS && e->monitor)
-		e++;
-	if (e == execs + MAX_EXECS) {
-		reply_text(m, to, ERR_LIMIT, 0, "too many execs");
-		return;
-	}
-	*e = *asked;
-	e->monitor = m;
-	e->connection = connection;
-	e->process.fd = e->slave = -1;
-	e->input = (struct input){ .source = { .fd = -1 }, .monitor = m };
-	for (int i = 0; i < 2; i++)
-		e->streams[i] = (struct exec_stream){ .source = { .fd = -1, .ready = stream_ready }, .exec = e };
-	r = open_streams(e, plan->stdio);
-	plan->exec = e;
-	plan->slot = &e->job;
-	if (r < 0)
-		reply_text(m, to, ERR_SYSCALL, -r, "pipe");
-	else
-		r = job_start(m, plan);
-	for (int i = 0; i < 3; i++)
-		if (plan->stdio[i] >= 0)
-			(void)close(plan->stdio[i]);
-	if (r < 0)
-		exec_free(e);
-	else
-		connection->exec = e;
-}
-
-/* True when an exec can be started; else the request was answered. */
-static bool acceptable(struct monitor *m, struct request *to, const char *id, bool valid)
-{
-	const struct container *c = container_find(m, id);
-
-	if (!valid)
-		reply_text(m, to, ERR_MALFORMED, 0, "argv, deadlineMs, timeoutMs or streams");
-	else if (to->connection->kind != KIND_DATA)
-		reply_text(m, to, ERR_UNSUPPORTED, 0, "EXEC on a control connection");
-	else if (!c)
-		reply_text(m, to, ERR_NO_SUCH, 0, "container");
-	else if (c->process.fd < 0)
-		reply_text(m, to, ERR_WRONG_STATE, 0, c->status.state == STATE_EXITED ? "exited" : "creating");
-	else if (request_busy(to->connection))
-		reply_text(m, to, ERR_BUSY, 0, request_busy(to->connection));
-	else
-		return true;
-	return false;
-}
-
-static struct job_plan plan_for(struct request *to)
-{
-	return (struct job_plan){ .request = to, .cwd = "/", .stdio = { -1, -1, -1 }, .tail = true,
-				  .capacity = { CAPTURED, CAPTURED }, .done = runtime_returned };
-}
-
-void exec_request(struct monitor *m, struct request *to, struct reader *r)
-{
-	struct exec asked = { .wanted = STREAM_STDOUT | STREAM_STDERR };
-	struct job_plan plan = plan_for(to);
-	char id[CONTAINER_ID_MAX + 1];
-	bool valid;
-
-	(void)wire_copy(r, id, sizeof(id));
-	asked.timeout = wire_u32(r);
-	plan.deadline = wire_u32(r);
-	asked.allowed = wire_u64(r);
-	valid = arguments_read(m, r, &plan) && deadline_valid(plan.deadline) && asked.timeout <= MAX_DEADLINE;
-	plan.process = wire_bytes(r);
-	if (!r->bad && acceptable(m, to, id, valid))
-		start(m, &plan, &asked);
-}
-
-void exec_stream_request(struct monitor *m, struct request *to, struct reader *r)
-{
-	struct exec asked = { .is_stream = true, .allowed = UINT64_MAX };
-	struct job_plan plan = plan_for(to);
-	char id[CONTAINER_ID_MAX + 1];
-	bool valid;
-
-	(void)wire_copy(r, id, sizeof(id));
-	plan.deadline = wire_u32(r);
-	asked.wanted = wire_u8(r);
-	asked.width = wire_u16(r);
-	asked.height = wire_u16(r);
-	valid = arguments_read(m, r, &plan) && deadline_valid(plan.deadline) && asked.wanted < 2 * STREAM_TERMINAL;
-	plan.process = wire_bytes(r);
-	if (!r->bad && acceptable(m, to, id, valid) && request_room(m, to))
-		start(m, &plan, &asked);
 }

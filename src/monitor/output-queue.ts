@@ -6,6 +6,10 @@ export type Output =
 /** The source is paused above, and goes on below. */
 const FULL = 768 << 10;
 const EMPTY = 256 << 10;
+/** What a piece takes beside its bytes: a thousand small ones are not little. */
+const OVERHEAD = 512;
+/** Pieces that were taken are forgotten when they are so many, and most. */
+const MANY = 128;
 
 export interface Source {
   pause(): void;
@@ -30,7 +34,7 @@ export class OutputQueue implements AsyncIterable<Output> {
   push(output: Output): void {
     if (this.#hasEnded) return;
     this.#queue.push(output);
-    if ("data" in output) this.#bytes += output.data.length;
+    this.#bytes += sizeOf(output);
     if (this.#bytes > FULL && !this.#isPaused) {
       this.#isPaused = true;
       this.#source.pause();
@@ -82,11 +86,19 @@ export class OutputQueue implements AsyncIterable<Output> {
       return undefined;
     }
     this.#taken += 1;
-    if ("data" in next) this.#bytes -= next.data.length;
+    this.#bytes -= sizeOf(next);
+    if (this.#taken >= MANY && this.#taken * 2 > this.#queue.length) {
+      this.#queue = this.#queue.slice(this.#taken);
+      this.#taken = 0;
+    }
     if (this.#isPaused && this.#bytes < EMPTY) {
       this.#isPaused = false;
       this.#source.resume();
     }
     return next;
   }
+}
+
+function sizeOf(output: Output): number {
+  return OVERHEAD + ("data" in output ? output.data.length : 0);
 }

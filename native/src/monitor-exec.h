@@ -1,0 +1,50 @@
+/* One process in a container: started by monitor-exec-request.c, and from then on monitor-exec.c's. */
+#ifndef NACELLE_MONITOR_EXEC_H
+#define NACELLE_MONITOR_EXEC_H
+
+#include "monitor.h"
+
+enum { EXEC_CAPTURED = 256 * 1024 }; /* what the process may say before the runtime has returned */
+
+struct exec_stream {
+	struct source source;
+	struct exec *exec;
+	bool paused;  /* not in the loop */
+	bool wide;    /* its pipe was enlarged */
+	int owed;     /* bytes that were in the pipe when the process exited */
+};
+
+struct exec {
+	struct monitor *monitor; /* NULL: the slot is free */
+	struct connection *connection; /* NULL: nobody waits for it */
+	struct request request;
+	struct job *job; /* until the runtime has returned */
+	struct source process;
+	pid_t pid;
+	struct exec_stream streams[2];
+	struct timer timer;
+	uint32_t timeout;
+	uint64_t allowed; /* bytes of output that may still be sent */
+	uint64_t dropped;
+	uint64_t exited_at;
+	uint64_t spoke_at;
+	bool ended;
+	bool timed_out;
+	bool is_stream; /* EXEC_STREAM: not EXEC */
+	uint8_t wanted; /* which streams of it */
+	uint16_t width; /* of its terminal, until that is there */
+	uint16_t height;
+	struct input input;
+	int slave;      /* of its terminal, as long as the process lives; -1 */
+	struct process_exit exit;
+};
+
+/* A free slot, or NULL. */
+struct exec *exec_slot(void);
+/* Gives back all that it holds. */
+void exec_free(struct exec *e);
+void exec_stream_ready(struct source *source, uint32_t events);
+/* The runtime has started the process, or failed: what is done with a job that it was. */
+void exec_returned(struct job *job);
+
+#endif
