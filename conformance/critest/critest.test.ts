@@ -8,7 +8,7 @@ import { pushLayout } from "../images/push.ts";
 import { Registry } from "../images/registry.ts";
 import type { SpecResult } from "./junit.ts";
 import { runCritest } from "./run-critest.ts";
-import { exclusionReason, requiredSpecs, userNamespaceSpecs } from "./specs.ts";
+import { exclusionReason, requiredSpecs, streamingSpecs, userNamespaceSpecs } from "./specs.ts";
 
 test("every spec of the suite is either required or excluded for a stated reason", {
   skip: skipWithoutTools,
@@ -66,6 +66,18 @@ test("critest passes with user namespaces of a newer runc", {
   const specs = userNamespaceSpecs;
   const results = await runCritest({ name: "runc-idmap", endpoint: server.endpoint, handler: "", processes: 1, specs });
   await reportSpecs(t, { results, server, specs });
+  await assertNothingLeaked(before, server.paths);
+});
+
+test("critest streams over WebSocket", { skip: skipWithoutTools }, async (t) => {
+  await using registry = await Registry.start();
+  await pushLayout(await builtLayout(), registry.address);
+  await using server = await Server.start({ mirror: registry.address });
+  const before = await snapshot(server.paths);
+  const specs = streamingSpecs;
+  const options = ["--websocket-exec", "--websocket-attach", "--websocket-portforward"];
+  const run = { name: "websocket", endpoint: server.endpoint, handler: "", processes: 1, specs, options };
+  await reportSpecs(t, { results: await runCritest(run), server, specs });
   await assertNothingLeaked(before, server.paths);
 });
 

@@ -15,6 +15,8 @@ export interface CritestRun {
   readonly handler: string;
   readonly processes: number;
   readonly specs?: readonly string[];
+  /** Further flags. */
+  readonly options?: readonly string[];
 }
 
 /** Runs critest unmodified and answers what its report says. What it printed stays in `build/test/critest.<name>.log`. */
@@ -41,6 +43,7 @@ function flags(run: CritestRun, report: string): string[] {
     "--ginkgo.no-color",
     `--ginkgo.timeout=${suiteTimeout}`,
     `--ginkgo.junit-report=${report}`,
+    ...(run.options ?? []),
   ];
   if (run.specs === undefined) return [...common, "--ginkgo.dry-run"];
   // The report adds "[Serial]" to names; what Ginkgo matches does not have it.

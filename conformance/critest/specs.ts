@@ -8,7 +8,17 @@ const container = "Container runtime should support basic operations on containe
 const volume = "Container runtime should support adding volume and device runtime should support";
 const log = "Container runtime should support log runtime should support";
 const sandbox = "PodSandbox runtime should support basic operations on PodSandbox runtime should support";
+const streaming = "Streaming runtime should support streaming interfaces runtime should support";
 const runtimeInfo = "Runtime info runtime should support returning runtime info runtime should return";
+
+/** The specs about exec, attach and port-forward, which also run over WebSocket. */
+export const streamingSpecs: readonly string[] = [
+  `${streaming} exec with tty=false and stdin=false [Conformance]`,
+  `${streaming} exec with tty=true and stdin=true [Conformance]`,
+  `${streaming} attach [Conformance]`,
+  `${streaming} portforward [Conformance]`,
+  `${streaming} portforward in host network`,
+];
 
 /** The specs that must run and pass, by their full names less the leading `[k8s.io] `. A spec that is absent fails. */
 export const requiredSpecs: readonly string[] = [
@@ -85,6 +95,8 @@ export const requiredSpecs: readonly string[] = [
   "Networking runtime should support networking runtime should support port mapping with only container port [Conformance]",
   "Networking runtime should support networking runtime should support set hostname [Conformance]",
 
+  ...streamingSpecs,
+
   "Security Context NamespaceOption runtime should support ContainerPID",
   "Security Context NamespaceOption runtime should support HostIpc is false",
   "Security Context NamespaceOption runtime should support HostIpc is true",
@@ -137,7 +149,6 @@ export const exclusions: readonly Exclusion[] = [
     reason: "names an image by a digest that only its builder's bytes have; it cannot be made offline",
   },
   { match: /benchmark/, reason: "measures, and only in critest's benchmark mode" },
-  { match: /^Streaming /, reason: "exec, attach and port-forward streams are not served yet" },
   { match: /^AppArmor /, reason: "profiles other than unconfined are not served yet" },
 ];
 

@@ -135,7 +135,18 @@ const targets: Readonly<Record<string, readonly Target[]>> = {
   PullImage: [absent("image"), ["image.image", "name"]],
   ImageStatus: [["image.image", "name"]],
   RemoveImage: [["image.image", "name"]],
-  Exec: [["", { value: {} }, UNIMPLEMENTED, "Exec"]],
+  Exec: [
+    ...ofContainer,
+    ["cmd", { value: [] }],
+    ["cmd[0]", "text"],
+    ["stdout", { value: false }, INVALID_ARGUMENT, "stdin"],
+  ],
+  Attach: [...ofContainer, ["stdout", { value: false }, INVALID_ARGUMENT, "stdin"]],
+  PortForward: [
+    ["pod_sandbox_id", "id", NOT_FOUND, "sandbox"],
+    ["pod_sandbox_id", { value: "" }],
+    ["port[0]", { value: 65_536 }],
+  ],
 };
 
 /** At least `count` requests, every way to spoil a field several times, the same for the same seed. */
@@ -165,7 +176,7 @@ function valid(method: string, podSandboxId: string): Message {
   }
   return method.endsWith("Image") || method === "ImageStatus"
     ? { image }
-    : { containerId, podSandboxId, cmd: ["true"] };
+    : { containerId, podSandboxId, cmd: ["true"], stdout: true };
 }
 
 const device = { containerPath: "/dev/x", hostPath: "/dev/null", permissions: "rwm" };

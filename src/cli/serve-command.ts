@@ -14,6 +14,7 @@ import { listen } from "../server/listen.ts";
 import { runtimeService } from "../server/runtime-service.ts";
 import { claimSocket } from "../server/socket.ts";
 import type { Store } from "../state/store.ts";
+import type { StreamingServer } from "../streaming/streaming-server.ts";
 import { type AdminPorts, AdminServer } from "./admin-server.ts";
 import type { Command } from "./command.ts";
 import { exitCodeOf, exitCodes } from "./exit-codes.ts";
@@ -23,6 +24,7 @@ import { NodeStatus } from "./node-status.ts";
 import { notReady } from "./not-ready.ts";
 import { type OpenNode, openNode, openStore } from "./open-node.ts";
 import { reloadOnHangup } from "./reload.ts";
+import { startStreaming } from "./streaming.ts";
 import { nacelleVersion } from "./version-command.ts";
 
 const LATEST_END_MS = 3_000;
@@ -86,7 +88,8 @@ async function serve(config: Config, log: Log, signal: AbortSignal): Promise<voi
   await claimSocket(config.listen);
   const node = owned.use(await openNode({ config, log, binary, store }));
   owned.use(keepHouse(store, log));
-  owned.use(await serveCri(node));
+  const streaming = owned.use(await startStreaming(node.parts, node.daemon));
+  owned.use(await serveCri(node, streaming));
   // First of all to end: whoever listens would otherwise keep the server waiting.
   owned.use(node.daemon.events);
   let phase = "ready";
@@ -135,7 +138,7 @@ function keepHouse(store: Store, log: Log): Disposable {
   return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
-function serveCri({ parts, daemon, images, stats }: OpenNode): Promise<AsyncDisposable> {
+function serveCri({ parts, daemon, images, stats }: OpenNode, streaming: StreamingServer): Promise<AsyncDisposable> {
   const { config, log, handlers, cgroups, launcher, store } = parts;
   const definitions = loadServices();
   const status = new NodeStatus({
@@ -147,7 +150,7 @@ function serveCri({ parts, daemon, images, stats }: OpenNode): Promise<AsyncDisp
   });
   const observe = observer(log);
   const { sandboxes, containers, resources, checkpoints, events } = daemon;
-  const ports = { sandboxes, containers, resources, checkpoints, events, stats, status };
+  const ports = { sandboxes, containers, resources, checkpoints, events, stats, streaming, status };
   return listen({
     socket: config.listen,
     services: [

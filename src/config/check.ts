@@ -1,3 +1,4 @@
+import { isIP } from "node:net";
 import { join } from "node:path";
 import { invalidArgument } from "../lib/errors.ts";
 import type { Config } from "./schema.ts";
@@ -28,7 +29,21 @@ export function checkConfig(config: Config): void {
   if (config.metrics.listen !== "" && !/^[^\s]+:\d{1,5}$/.test(config.metrics.listen)) {
     throw invalidArgument('metrics.listen: expected host:port, like "127.0.0.1:9400"', { key: "metrics.listen" });
   }
+  checkStreaming(config);
   refuseUnserved(config);
+}
+
+function checkStreaming({ streaming: { address, tlsCert, tlsKey } }: Config): void {
+  if (isIP(address) === 0) {
+    throw invalidArgument(`streaming.address: expected an IP address, not ${JSON.stringify(address)}`, {
+      key: "streaming.address",
+    });
+  }
+  if ((tlsCert === "") !== (tlsKey === "")) {
+    throw invalidArgument("streaming.tlsCert and streaming.tlsKey: TLS needs both, or set neither", {
+      key: tlsCert === "" ? "streaming.tlsCert" : "streaming.tlsKey",
+    });
+  }
 }
 
 /** Values that a later version will serve: said now, and not found out by what does not happen. */

@@ -146,6 +146,18 @@ export const schema = section("", {
   streaming: section("The HTTP server for exec, attach and port-forward.", {
     address: setting(text("an IP address"), "127.0.0.1", "The address it listens on."),
     port: setting(int(0, 65_535), "0", "Its port; 0: any free one."),
+    tlsCert: setting(
+      optionalPath(),
+      '""',
+      'A certificate chain in PEM: with it, and `streaming.tlsKey`, TLS is spoken; read again when it changes. "": no TLS.',
+    ),
+    tlsKey: setting(optionalPath(), '""', "The certificate's private key in PEM."),
+    idleTimeout: setting(duration(1000), "4h", "How long nothing may be said on a connection before it is closed."),
+    streamCreationTimeout: setting(
+      duration(1000),
+      "30s",
+      "How long a client may take to open the streams that it asked for.",
+    ),
   }),
   metrics: section("Metrics for Prometheus.", {
     listen: setting(

@@ -171,6 +171,29 @@ const targets: Readonly<Record<string, readonly [valid: () => Message, attacks: 
       ["timeout", "timeout", outOfRange],
     ]),
   ],
+  Exec: [
+    () => ({ containerId: anId, cmd: ["true"], stdout: true }),
+    ofContainer([
+      ["cmd", "cmd", () => []],
+      ["cmd", "cmd[1]", (random) => ["sh", withNul(random)]],
+      ["stdout", "stdin", () => false],
+    ]),
+  ],
+  Attach: [
+    () => ({ containerId: anId, stdout: true, tty: true }),
+    ofContainer([
+      ["stderr", "stderr", () => true],
+      ["stdout", "stdin", () => false],
+    ]),
+  ],
+  PortForward: [
+    () => ({ podSandboxId: anId }),
+    [
+      ["podSandboxId", "pod_sandbox_id", nothing],
+      ["podSandboxId", "sandbox", notHexId, NOT_FOUND],
+      ["port", "port[1]", (random) => [80, pick(random, [0, -1, 65_536])]],
+    ],
+  ],
   ListPodSandbox: [
     () => ({ filter: {} }),
     [["filter.state", "filter.state", (random) => ({ state: unknownEnum(random) })]],

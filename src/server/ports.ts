@@ -5,6 +5,7 @@ import type { ContainerConfig, ImageSpec, Resources, SandboxConfig } from "../oc
 import type { Sandbox, SandboxLimits } from "../sandbox/sandbox.ts";
 import type { MetricDescriptor, SandboxMetrics } from "../stats/metrics.ts";
 import type { ContainerStats, SandboxStats } from "../stats/stats.ts";
+import type { Asked } from "../streaming/asked.ts";
 
 /**
  * What the gRPC edge asks of the domain. Ids given to these methods may be unique prefixes;
@@ -115,6 +116,11 @@ export interface StatsPort {
   /** Of all sandboxes that are ready. */
   metrics(): Promise<readonly SandboxMetrics[]>;
   descriptors(): readonly MetricDescriptor[];
+}
+
+export interface StreamingPort {
+  /** Where this can be had, once and within a minute. Throws `resourceExhausted` when too many URLs wait to be used. */
+  url(asked: Asked): string;
 }
 
 export interface StatusPort {

@@ -9,12 +9,15 @@ import type {
   SandboxPort,
   StatsPort,
   StatusPort,
+  StreamingPort,
 } from "./ports.ts";
+import { attach } from "./runtime/attach.ts";
 import { checkpointContainer } from "./runtime/checkpoint-container.ts";
 import { checkpointPod } from "./runtime/checkpoint-pod.ts";
 import { containerStats } from "./runtime/container-stats.ts";
 import { containerStatus } from "./runtime/container-status.ts";
 import { createContainer } from "./runtime/create-container.ts";
+import { exec } from "./runtime/exec.ts";
 import { execSync } from "./runtime/exec-sync.ts";
 import { getContainerEvents } from "./runtime/get-container-events.ts";
 import { listContainerStats } from "./runtime/list-container-stats.ts";
@@ -25,6 +28,7 @@ import { listPodSandboxMetrics } from "./runtime/list-pod-sandbox-metrics.ts";
 import { listPodSandboxStats } from "./runtime/list-pod-sandbox-stats.ts";
 import { podSandboxStats } from "./runtime/pod-sandbox-stats.ts";
 import { podSandboxStatus } from "./runtime/pod-sandbox-status.ts";
+import { portForward } from "./runtime/port-forward.ts";
 import { removeContainer } from "./runtime/remove-container.ts";
 import { removePodSandbox } from "./runtime/remove-pod-sandbox.ts";
 import { reopenContainerLog } from "./runtime/reopen-container-log.ts";
@@ -54,6 +58,7 @@ export interface RuntimePorts {
   readonly checkpoints: CheckpointPort;
   readonly events: EventPort;
   readonly stats: StatsPort;
+  readonly streaming: StreamingPort;
   readonly status: StatusPort;
 }
 
@@ -68,7 +73,7 @@ export function runtimeService(
 }
 
 function unaryCalls(ports: RuntimePorts): UnaryTable<RuntimeServiceDefinition> {
-  const { sandboxes, containers, resources, checkpoints, events, stats, status: node } = ports;
+  const { sandboxes, containers, resources, checkpoints, events, stats, streaming, status: node } = ports;
   return {
     Version: version(node),
     Status: status(node),
@@ -86,6 +91,9 @@ function unaryCalls(ports: RuntimePorts): UnaryTable<RuntimeServiceDefinition> {
     ListContainers: listContainers(containers),
     ContainerStatus: containerStatus(containers),
     ExecSync: execSync(containers),
+    Exec: exec(containers, streaming),
+    Attach: attach(containers, streaming),
+    PortForward: portForward(sandboxes, streaming),
     UpdateContainerResources: updateContainerResources(containers, resources),
     UpdatePodSandboxResources: updatePodSandboxResources(resources),
     CheckpointContainer: checkpointContainer(containers, checkpoints),

@@ -8,6 +8,7 @@ import { EventFeed } from "../container/event-feed.ts";
 import { invalidArgument, notFound } from "../lib/errors.ts";
 import { growingClock } from "../lib/growing-clock.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
+import type { Asked } from "../streaming/asked.ts";
 import { loadCri } from "./descriptor.ts";
 import type { ImageServiceClient, ImageServiceDefinition } from "./generated/runtime/v1/ImageService.ts";
 import type { RuntimeServiceClient, RuntimeServiceDefinition } from "./generated/runtime/v1/RuntimeService.ts";
@@ -23,6 +24,7 @@ import type {
   SandboxPort,
   StatsPort,
   StatusPort,
+  StreamingPort,
 } from "./ports.ts";
 import { type RuntimePorts, runtimeService } from "./runtime-service.ts";
 
@@ -31,6 +33,7 @@ export class FakeNode {
   readonly sandboxes = new Map<string, Sandbox>();
   readonly containers = new Map<string, Container>();
   readonly images = new Map<string, Image>();
+  readonly asked: Asked[] = [];
   podCidr = "";
 
   readonly sandboxPort: SandboxPort = {
@@ -133,6 +136,13 @@ export class FakeNode {
     descriptors: () => [{ name: "container_threads", help: "Threads.", labelKeys: ["container"] }],
   };
 
+  readonly streamingPort: StreamingPort = {
+    url: (asked) => {
+      this.asked.push(asked);
+      return `http://127.0.0.1:1/${asked.kind}/token`;
+    },
+  };
+
   readonly statusPort: StatusPort = {
     version: "0.1.0",
     cgroupDriver: "cgroupfs",
@@ -154,6 +164,7 @@ export class FakeNode {
       checkpoints: this.checkpointPort,
       events: this.eventPort,
       stats: this.statsPort,
+      streaming: this.streamingPort,
       status: this.statusPort,
     };
   }

@@ -117,7 +117,7 @@ describe("the runtime service", () => {
   it("answers every other call UNIMPLEMENTED with its name", async () => {
     await using client = await connect();
     const served = new Set(
-      "Version Status RuntimeConfig UpdateRuntimeConfig RunPodSandbox StopPodSandbox RemovePodSandbox PodSandboxStatus ListPodSandbox StreamPodSandboxes CreateContainer StartContainer StopContainer RemoveContainer ListContainers StreamContainers ContainerStatus ExecSync ReopenContainerLog ContainerStats ListContainerStats StreamContainerStats PodSandboxStats ListPodSandboxStats StreamPodSandboxStats ListMetricDescriptors ListPodSandboxMetrics StreamPodSandboxMetrics UpdateContainerResources UpdatePodSandboxResources CheckpointContainer CheckpointPod RestorePod ListImages StreamImages ImageStatus PullImage RemoveImage ImageFsInfo GetContainerEvents".split(
+      "Version Status RuntimeConfig UpdateRuntimeConfig RunPodSandbox StopPodSandbox RemovePodSandbox PodSandboxStatus ListPodSandbox StreamPodSandboxes CreateContainer StartContainer StopContainer RemoveContainer ListContainers StreamContainers ContainerStatus ExecSync Exec Attach PortForward ReopenContainerLog ContainerStats ListContainerStats StreamContainerStats PodSandboxStats ListPodSandboxStats StreamPodSandboxStats ListMetricDescriptors ListPodSandboxMetrics StreamPodSandboxMetrics UpdateContainerResources UpdatePodSandboxResources CheckpointContainer CheckpointPod RestorePod ListImages StreamImages ImageStatus PullImage RemoveImage ImageFsInfo GetContainerEvents".split(
         " ",
       ),
     );
