@@ -175,7 +175,7 @@ void log_write(struct log *log, struct log_stream *s, const char *data, size_t l
 	const char *end = data + length;
 	const char *feed;
 
-	if (log->fd < 0)
+	if (log_make(log) < 0 || log->fd < 0)
 		return;
 	make_header(b.header, s->name);
 	while (data < end && (feed = memchr(data, '\n', (size_t)(end - data)))) {
@@ -207,7 +207,8 @@ void log_flush(struct log *log, struct log_stream *s)
 	flush(&b);
 }
 
-static int open_file(const char *path)
+/* `more` is O_CREAT, or 0 for a file that must be there. */
+static int open_file(const char *path, int more)
 {
 	const char *slash = strrchr(path, '/');
 	char parent[PATH_MAX];
@@ -221,7 +222,7 @@ static int open_file(const char *path)
 	dir = open(parent, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
 		return -errno;
-	fd = openat(dir, slash + 1, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0640);
+	fd = openat(dir, slash + 1, O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | more, 0640);
 	if (fd < 0)
 		fd = -errno;
 	(void)close(dir);
@@ -232,8 +233,19 @@ static int open_file(const char *path)
 	return fd;
 }
 
+static bool folder_exists(const char *path)
+{
+	char parent[PATH_MAX];
+	struct stat st;
+
+	(void)snprintf(parent, sizeof(parent), "%.*s/", (int)(strrchr(path, '/') - path), path);
+	return stat(parent, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 int log_open(struct log *log, const char *path)
 {
+	int fd;
+
 	log->fd = -1;
 	log->error = 0;
 	log->news = 0;
@@ -243,8 +255,22 @@ int log_open(struct log *log, const char *path)
 	(void)snprintf(log->path, sizeof(log->path), "%s", path);
 	if (path[0] == 0)
 		return 0;
-	log->fd = open_file(path);
-	return log->fd < 0 ? log->fd : 0;
+	fd = open_file(path, 0);
+	if (fd == -ENOENT && folder_exists(path))
+		return 0;
+	log->fd = fd < 0 ? -1 : fd;
+	return fd < 0 ? fd : 0;
+}
+
+int log_make(struct log *log)
+{
+	int fd;
+
+	if (log->fd >= 0 || log->path[0] == 0)
+		return 0;
+	fd = open_file(log->path, O_CREAT);
+	log->fd = fd < 0 ? -1 : fd;
+	return fd < 0 ? fd : 0;
 }
 
 int log_reopen(struct log *log, uint64_t *inode)
@@ -255,7 +281,7 @@ int log_reopen(struct log *log, uint64_t *inode)
 	*inode = 0;
 	if (log->path[0] == 0)
 		return 0;
-	fd = open_file(log->path);
+	fd = open_file(log->path, O_CREAT);
 	if (fd < 0)
 		return fd;
 	if (fstat(fd, &st) == 0)
@@ -273,6 +299,7 @@ void log_close(struct log *log)
 	if (log->fd >= 0)
 		(void)close(log->fd);
 	log->fd = -1;
+	log->path[0] = 0;
 }
 
 void log_give_back(void)

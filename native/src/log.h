@@ -37,8 +37,13 @@ struct log {
 	char path[PATH_MAX];
 };
 
-/* 0 or -errno. An empty path discards. */
+/*
+ * Takes a file that is there; one that is not is made by log_make, or with the first output: a kubelet counts the log
+ * files of a container as its restarts. 0; or -errno if it could not be made either. An empty path discards.
+ */
 int log_open(struct log *log, const char *path);
+/* 0 or -errno. */
+int log_make(struct log *log);
 /* Opens the path anew and leaves the old file, at a record boundary. On -errno the old file stays in use. */
 int log_reopen(struct log *log, uint64_t *inode);
 /* Appends what was read from a stream; keeps a last line without line feed in the stream's tail. */

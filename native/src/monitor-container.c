@@ -309,6 +309,7 @@ void container_start(struct monitor *m, struct request *to, struct reader *r)
 	struct job_plan plan = { .request = to, .cwd = "/", .stdio = { -1, -1, -1 }, .tail = true, .capacity = { CAPTURED, CAPTURED },
 				 .done = started };
 	struct container *c = named(m, to, r);
+	int error;
 
 	plan.deadline = wire_u32(r);
 	if (!c || r->bad)
@@ -320,6 +321,11 @@ void container_start(struct monitor *m, struct request *to, struct reader *r)
 	}
 	if (c->status.state != STATE_CREATED) {
 		reply_text(m, to, ERR_WRONG_STATE, 0, states[c->status.state]);
+		return;
+	}
+	error = log_make(&c->log);
+	if (error < 0) {
+		reply_error(m, to, ERR_SYSCALL, -error, (struct span){ .data = (const uint8_t *)"log", .length = 3 }, c->log.path);
 		return;
 	}
 	plan.container = c;

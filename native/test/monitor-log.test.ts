@@ -5,6 +5,7 @@ import {
   appendFileSync,
   chmodSync,
   createReadStream,
+  existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -185,6 +186,30 @@ test("a reopen that fails leaves the old file in use", async () => {
   await s.exited("c1");
   assert.equal(parseLog(readFileSync(join(moved, "0.log"), "utf8")).stdout, "after\n");
   renameSync(moved, b.bundle);
+  await remove(s, b);
+});
+
+test("a container that was never started has no log, so that nobody counts one", async () => {
+  using s = await node.sandbox();
+  const b = bundle(s.place, "crun", "c1", ["true"]);
+  await s.monitor.create("c1", createRequest(b));
+  assert.equal(existsSync(b.logPath), false);
+  await s.monitor.start("c1", startCall(b));
+  assert.equal(existsSync(b.logPath), true);
+  await s.exited("c1");
+  await remove(s, b);
+  const missing = createRequest(b, { logPath: join(b.bundle, "absent/0.log") });
+  await assert.rejects(s.monitor.create("c1", missing), (e) => e instanceof MonitorError && e.errno === 2);
+});
+
+test("a log that cannot be made fails the start", async () => {
+  using s = await node.sandbox();
+  const b = bundle(s.place, "crun", "c1", ["true"]);
+  await s.monitor.create("c1", createRequest(b));
+  execFileSync("mkdir", [b.logPath]);
+  await assert.rejects(s.monitor.start("c1", startCall(b)), (e) => e instanceof MonitorError && e.errno === 21);
+  await s.monitor.signal("c1", 9);
+  await s.exited("c1");
   await remove(s, b);
 });
 
