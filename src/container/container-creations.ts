@@ -62,7 +62,7 @@ export class ContainerCreations {
     const asked = { sandboxId: sandbox.id, config };
     const key = containerName(sandbox.id, config);
     const id = await this.#flights.join(key, asked, (control) => this.#create(sandbox, asked, control), signal);
-    await this.#collected(id);
+    this.#collected(id);
     return id;
   }
 
@@ -107,15 +107,15 @@ export class ContainerCreations {
       control.stage.enter("storing the container");
       control.signal.throwIfAborted();
       requireReady(this.#ports.sandboxes.byId(sandbox.id));
-      const collected = control.isAwaited();
       const { pid, startTime } = process;
-      const created: Container = { ...container, user, state: { phase: "created", pid, startTime, collected } };
+      // Not listed before it is answered: a kubelet that sees it after a crash, and was never told, raises the attempt.
+      const created: Container = { ...container, user, state: { phase: "created", pid, startTime, collected: false } };
       store.commit([containers.updated(created)]);
       const early = this.#early.get(container.id);
       if (early !== undefined) this.#events.ended(container.id, early);
       await store.durable();
       this.#events.stored(container);
-      if (!collected) this.awaitCollection(container.id);
+      this.awaitCollection(container.id);
       return container.id;
     } catch (error) {
       this.#events.discard(container);
@@ -142,12 +142,12 @@ export class ContainerCreations {
     );
   }
 
-  /** Somebody is about to be told of it: durably listed before the answer. */
-  async #collected(id: string): Promise<void> {
+  /** Somebody is told of it in this turn: listed from now on. No sync, since no created container outlives the machine. */
+  #collected(id: string): void {
     const { store, containers } = this.#ports;
     const container = containers.get(id);
     if (container?.state.phase !== "created" || container.state.collected) return;
-    await store.save([containers.updated({ ...container, state: { ...container.state, collected: true } })]);
+    store.commit([containers.updated({ ...container, state: { ...container.state, collected: true } })]);
     this.#events.stored(container);
   }
 }
