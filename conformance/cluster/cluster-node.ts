@@ -1,7 +1,8 @@
 import { execFile } from "node:child_process";
-import { readdir, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import type { Answers } from "../harness/cri-answers.ts";
 import { CriClient } from "../harness/cri-client.ts";
 import { busybox } from "../harness/cri-configs.ts";
 import { assertNoStateRows, assertNothingLeaked, type Snapshot, snapshot } from "../harness/leaks.ts";
@@ -12,7 +13,7 @@ import { Registry } from "../images/registry.ts";
 import { Kubelet } from "./kubelet.ts";
 import type { KubeletSettings } from "./kubelet-configuration.ts";
 import { lookUntil } from "./look.ts";
-import { nodeName, type Pod, type PodManifest } from "./pod.ts";
+import { fullName, logPath, type Pod, type PodManifest, podNamespace } from "./pod.ts";
 
 const run = promisify(execFile);
 const cgroups = "/sys/fs/cgroup";
@@ -25,6 +26,13 @@ export interface ClusterNodeOptions {
   readonly server?: ServerOptions;
   readonly kubelet?: KubeletSettings;
   readonly images?: readonly string[];
+}
+
+/** A folder of the host, and files in it by their names. */
+interface SharedFolder {
+  readonly path: string;
+  readonly read: (file: string) => Promise<string>;
+  readonly write: (file: string, content: string, mode?: number) => Promise<void>;
 }
 
 /** A nacelle server, the kubelet that it serves, and the registry that it pulls from. Disposing it ends all, pods too. */
@@ -94,7 +102,7 @@ export class ClusterNode implements AsyncDisposable {
     const look = async () => {
       const pods = await this.kubelet.api.pods();
       seen = pods.find(({ metadata }) => metadata.name === fullName(name));
-      return seen !== undefined && isTrue(seen) ? seen : undefined;
+      return seen?.status.containerStatuses !== undefined && isTrue(seen) ? seen : undefined;
     };
     return await lookUntil(`pod ${name} ${what}`, look, undefined, () => seen?.status);
   }
@@ -106,11 +114,50 @@ export class ClusterNode implements AsyncDisposable {
     });
   }
 
-  /** Waits until the kubelet does not know the pod any more. */
-  async untilGone(name: string): Promise<void> {
-    await lookUntil(`pod ${name} is gone`, async () => {
-      const pods = await this.kubelet.api.pods();
-      return pods.some(({ metadata }) => metadata.name === fullName(name)) ? undefined : true;
+  /** What a container has written, through the kubelet; `query` as its API has it (`tailLines=1`, `previous=true`). */
+  async logs(pod: string, container: string, query = ""): Promise<string> {
+    return await this.kubelet.api.get(logPath(pod, container, query));
+  }
+
+  /** Waits until a container has written this. */
+  async untilLogged(pod: string, container: string, words: string): Promise<void> {
+    let seen = "";
+    const look = async () => {
+      seen = await this.logs(pod, container);
+      return seen.includes(words) ? true : undefined;
+    };
+    await lookUntil(`${pod} writes "${words}"`, look, undefined, () => seen);
+  }
+
+  /** Runs a command, whose words spaces divide, in a container, through the kubelet. Throws with its output when it fails. */
+  async run(pod: string, container: string, command: string): Promise<string> {
+    const query = new URLSearchParams({ cmd: command });
+    return await this.kubelet.api.post(`/run/${podNamespace}/${fullName(pod)}/${container}?${query}`);
+  }
+
+  /** The containers of a pod that nacelle lists. */
+  async containersOf({ metadata: { uid } }: Pod): Promise<Answers["ListContainers"]["containers"]> {
+    const filter = { labelSelector: { "io.kubernetes.pod.uid": uid } };
+    return (await this.cri.call("ListContainers", { filter })).containers;
+  }
+
+  /** A folder of the host that a pod may mount; it goes with the node. */
+  async sharedFolder(name: string): Promise<SharedFolder> {
+    const path = join(this.kubelet.place.folder, "shared", name);
+    await mkdir(path, { recursive: true });
+    return {
+      path,
+      read: async (file) => await readFile(join(path, file), "utf8"),
+      write: async (file, content, mode = 0o644) => await writeFile(join(path, file), content, { mode }),
+    };
+  }
+
+  /** Waits until every sandbox of the pod is stopped, which is after its containers and before they are removed. */
+  async untilStopped(name: string): Promise<void> {
+    const filter = { labelSelector: { "io.kubernetes.pod.name": fullName(name) } };
+    await lookUntil(`pod ${name} is stopped`, async () => {
+      const { items } = await this.cri.call("ListPodSandbox", { filter });
+      return items.every(({ state }) => state === "SANDBOX_NOTREADY") ? true : undefined;
     });
   }
 
@@ -137,11 +184,6 @@ export class ClusterNode implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#owned.disposeAsync();
   }
-}
-
-/** What the kubelet calls the pod of a manifest. */
-export function fullName(name: string): string {
-  return `${name}-${nodeName}`;
 }
 
 /** The machine without a pod. A kubelet makes the parents of its classes of service in most hierarchies, a first pod in the others. */

@@ -70,3 +70,20 @@ export function podManifest(name: string, spec: Manifest): PodManifest {
 export function shell(name: string, script: string, more: Manifest = {}): Manifest {
   return { name, image: busybox, imagePullPolicy: "IfNotPresent", command: ["sh", "-c", script], ...more };
 }
+
+/** What the kubelet calls the pod of a manifest. */
+export function fullName(name: string): string {
+  return `${name}-${nodeName}`;
+}
+
+/** The path of a container's output in the kubelet's API. */
+export function logPath(pod: string, container: string, query = ""): string {
+  return `/containerLogs/${podNamespace}/${fullName(pod)}/${container}?${query}`;
+}
+
+/** A container of a pod. Throws while the kubelet tells nothing of it, which is before it has looked at the pod. */
+export function containerOf({ metadata, status }: Pod, name = "main"): ContainerStatus {
+  const found = status.containerStatuses?.find((container) => container.name === name);
+  if (found === undefined) throw new Error(`the kubelet tells nothing of container ${name} of ${metadata.name}`);
+  return found;
+}

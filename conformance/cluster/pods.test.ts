@@ -1,0 +1,29 @@
+import test, { after, before, describe } from "node:test";
+import { ClusterNode } from "./cluster-node.ts";
+import { skipWithoutKubelet } from "./kubelet.ts";
+import { testLife } from "./life.ts";
+import { testLogs } from "./logs.ts";
+import { testSurroundings } from "./surroundings.ts";
+import { variants } from "./variants.ts";
+
+for (const { name, runtime, featureGates } of variants) {
+  describe(`a kubelet ${name} over ${runtime}`, { skip: skipWithoutKubelet }, () => {
+    const owned = new AsyncDisposableStack();
+    let started: ClusterNode;
+    const node = () => started;
+
+    before(async () => {
+      started = owned.use(await ClusterNode.start({ server: { defaultRuntime: runtime }, kubelet: { featureGates } }));
+    });
+    after(() => owned.disposeAsync());
+
+    // Mostly they wait, each with a pod of its own.
+    describe("its pods", { concurrency: true }, () => {
+      testLife(node);
+      testSurroundings(node);
+      testLogs(node);
+    });
+
+    test("nothing is left of them", async () => await node().assertCleanEnd());
+  });
+}
