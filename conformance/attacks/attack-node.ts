@@ -15,7 +15,11 @@ import type { LayerEntry } from "../images/tar.ts";
 export interface HostileImage {
   readonly name: string;
   readonly entries?: readonly LayerEntry[];
-  readonly config?: RunConfig & { readonly Labels?: Readonly<Record<string, string>>; readonly WorkingDir?: string };
+  readonly config?: RunConfig & {
+    readonly Labels?: Readonly<Record<string, string>>;
+    readonly WorkingDir?: string;
+    readonly Volumes?: Readonly<Record<string, object>>;
+  };
 }
 
 const shape: ImageShape = { format: "oci", list: false };

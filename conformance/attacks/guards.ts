@@ -23,7 +23,70 @@ const containers = "conformance/attacks/containers.test.ts";
 const requests = "conformance/attacks/requests.test.ts";
 const images = "conformance/attacks/images.test.ts";
 
+const volumes = "conformance/attacks/volumes.test.ts";
+const rights = "conformance/attacks/rights.test.ts";
+
 export const guards: readonly Guard[] = [
+  {
+    of: ["CVE-2022-23648"],
+    layers: [
+      {
+        file: "native/src/operation-root.c",
+        text: "#define IN_ROOT (RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)",
+        without: "#define IN_ROOT RESOLVE_NO_MAGICLINKS",
+      },
+    ],
+    test: volumes,
+    name: "shows nothing of the host in the volumes",
+  },
+  {
+    of: ["CVE-2026-41579", "CVE-2025-62161"],
+    layers: [
+      {
+        file: "src/container/mountpoints.ts",
+        text: "if (made[index]?.toString() === path) continue;",
+        without: "if (made.length > 0 || path) continue;",
+      },
+    ],
+    test: volumes,
+    name: "is refused where the runtime makes devices",
+  },
+  {
+    of: ["CVE-2025-31133", "CVE-2025-52565"],
+    layers: [
+      {
+        file: "src/oci/spec/mounts.ts",
+        text: 'if (destination === "/dev" && source !== "/dev"',
+        without: 'if (destination === "" && source !== "/dev"',
+      },
+    ],
+    test: volumes,
+    name: "is refused for /dev",
+  },
+  {
+    of: ["CVE-2023-25173", "CVE-2022-2995"],
+    layers: [
+      {
+        file: "src/oci/user.ts",
+        text: "const ids = new Set([gid, ...request.supplementalGroups]);",
+        without: "const ids = new Set(request.supplementalGroups);",
+      },
+    ],
+    test: rights,
+    name: "has the primary group among the others",
+  },
+  {
+    of: ["CVE-2022-24769", "CVE-2022-29162", "CVE-2022-27652"],
+    layers: [
+      {
+        file: "src/oci/spec/capabilities.ts",
+        text: "inheritable: kept,",
+        without: "inheritable: given,",
+      },
+    ],
+    test: rights,
+    name: "inherits no capability",
+  },
   {
     of: ["CVE-2019-5736"],
     layers: [{ file: "src/oci/spec/pause.ts", text: "readonly: true", without: "readonly: false" }],
@@ -47,8 +110,8 @@ export const guards: readonly Guard[] = [
     layers: [
       {
         file: "src/container/exec-sync.ts",
-        text: "maxOutput: ports.execs.maxOutputBytes,",
-        without: "maxOutput: 1e12,",
+        text: "maxOutput: ports.execs.maxOutputBytes }",
+        without: "maxOutput: 1e12 }",
       },
     ],
     test: containers,

@@ -1,6 +1,7 @@
 /** Directories of an image as volumes: bound or copied, whatever links the image has laid. Needs root and a mount namespace of its own. */
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import {
   chownSync,
   lstatSync,
@@ -145,5 +146,39 @@ describe("a directory of an image that is bound", () => {
     await site.perform({ op: "bindInRoot", root: site.root, path: "inside", target: site.root });
     assert.equal(statSync(site.root).ino, ino);
     await site.perform({ op: "unmount", target: site.root });
+  });
+});
+
+describe("a root whose directories are swapped for links to the host's meanwhile", () => {
+  it("is never left: not to make, to read, to copy or to bind", async () => {
+    await using site = new Volumes();
+    const inside = join(site.root, "dir");
+    mkdirSync(inside);
+    const swap = `cd ${site.root}; ln -s ${site.secret} away; while :; do mv dir d; mv away dir; mv dir away; mv d dir; done`;
+    const swapper = spawn("/bin/sh", ["-c", swap], { stdio: "ignore" });
+    await once(swapper, "spawn");
+    for (let round = 0; round < 60; round += 1) {
+      const target = join(site.dir, "copies", String(round));
+      const attempts: Operation[] = [
+        { op: "mkdirInRoot", root: site.root, path: `dir/made-${round}/deep`, mode: 0o755 },
+        { op: "readInRoot", root: site.root, path: "dir/key", max: 100 },
+        { op: "bindInRoot", root: site.root, path: "dir", target: site.target },
+        { op: "copyInRoot", root: site.root, path: "dir", target },
+      ];
+      mkdirSync(target, { recursive: true });
+      for (const attempt of attempts) {
+        const failure = await site.perform(attempt).then(
+          () => "",
+          (error: { readonly code: string }) => error.code,
+        );
+        assert.ok(attempt.op !== "readInRoot" || failure !== "", "there is no such file inside");
+      }
+      assert.ok(!readdirSync(site.target).includes("key"));
+      assert.ok(!readdirSync(target).includes("key"));
+      await site.perform({ op: "unmount", target: site.target });
+    }
+    swapper.kill("SIGKILL");
+    await once(swapper, "exit");
+    assert.deepEqual(readdirSync(site.secret), ["key"]);
   });
 });

@@ -19,6 +19,7 @@ import { sandboxHostname } from "../sandbox/sandbox-files.ts";
 import { checkMapped, checkUsers, type PinnedUsers, pinnedUsers, rootOf } from "../sandbox/users.ts";
 import type { Container } from "./container.ts";
 import type { HeldImages } from "./held-images.ts";
+import { requireMountpoints } from "./mountpoints.ts";
 import { ensureWorkingDir, lookAround, type Surroundings } from "./surroundings.ts";
 import { fillImageVolumes, mountImages } from "./volumes.ts";
 
@@ -68,6 +69,7 @@ export async function buildContainer(
   const users = pinnedUsers(ports.paths, sandbox);
   control.stage.enter("mounting the root file system");
   await mountRootfs(ports, build, users);
+  await requireMountpoints(ports, container.id, rootOf(sandbox.config));
   await mountImages(ports, container, build.images.mounted, users);
   control.signal.throwIfAborted();
 

@@ -79,14 +79,22 @@ test("refuses what it could not honour, naming the mount", () => {
 });
 
 test("lets a mount of the request replace ours at its path, and all of /dev with /dev", () => {
-  const paths = (containerPath: string) =>
-    build([mount({ containerPath })]).mounts.map(({ destination }) => destination);
+  const paths = (containerPath: string, source = "/host/data") =>
+    build([mount({ containerPath }, { source })]).mounts.map(({ destination }) => destination);
   assert.equal(paths("/etc/hosts/").filter((path) => path === "/etc/hosts").length, 1);
   assert.deepEqual(
-    paths("/dev").filter((path) => path.startsWith("/dev")),
+    paths("/dev", "/dev").filter((path) => path.startsWith("/dev")),
     ["/dev"],
   );
   assert.equal(paths("/dev/shm").filter((path) => path === "/dev/shm").length, 1);
+});
+
+test("takes only the host's own /dev for /dev, unless the container is privileged", () => {
+  const dev = mount({ containerPath: "/dev/../dev/" });
+  assert.throws(() => build([dev]), /mounts\[0\]\.container_path is \/dev/);
+  const config = { ...sampleConfig, security: { ...sampleSecurity, privileged: true } };
+  const sandbox = { ...sampleInput.sandbox, privileged: true };
+  assert.equal(build([dev], { config, sandbox }).mounts.filter(({ destination }) => destination === "/dev").length, 1);
 });
 
 test("mounts parents before children", () => {

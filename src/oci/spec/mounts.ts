@@ -80,6 +80,9 @@ function fromRequest({ request, source, sourcePropagation }: ResolvedMount, fiel
   if (!source.startsWith("/") || source.includes("\0")) {
     throw invalidArgument(`${field}.host_path ${JSON.stringify(source.slice(0, 200))} is not absolute`);
   }
+  if (destination === "/dev" && source !== "/dev" && !input.config.security.privileged) {
+    throw invalidArgument(`${field}.container_path is /dev: ${FOREIGN_DEV}`);
+  }
   checkPropagation(request.propagation, sourcePropagation, `${field} (${destination})`);
   const access = [PROPAGATION[request.propagation], ...accessMode(request, field, input), ...(request.options ?? [])];
   return { ...bind(source, destination, access), ...idMap(request, field, input) };
@@ -102,6 +105,10 @@ export function idMappings({ uids, gids }: UserNamespace): Pick<OciMount, "uidMa
 function ociMapping({ containerId, hostId, length }: IdMapping): OciIdMapping {
   return { containerID: containerId, hostID: hostId, size: length };
 }
+
+/** A link in the place of /dev/null has made a runtime bind what it leads to over what it was to mask (CVE-2025-31133). */
+const FOREIGN_DEV =
+  "a runtime takes what a volume has at /dev/null and /dev/console for its own; mount below /dev, or the host's /dev";
 
 function accessMode(request: ResolvedMount["request"], field: string, input: SpecInput): readonly string[] {
   // An image is read-only in itself, and nothing is mounted below it.
