@@ -186,6 +186,9 @@ for (const handler of ["runc", "crun"]) {
           return true;
         });
       }
+      const windows = { containerId: one.containerId, linux: { cpuQuota: "40000" }, windows: { cpuShares: "1" } };
+      const refusal = node.cri.call("UpdateContainerResources", windows);
+      await assert.rejects(refusal, /UNIMPLEMENTED: windows: Windows containers are not implemented/);
       assert.deepEqual(await inForce(one.containerId), kept);
       // What a kubelet always sends, and what limits nothing, is no reason to refuse the rest.
       const harmless = { unified: { "memory.oom.group": "1" }, hugepageLimits: [{ pageSize: "64KB", limit: "0" }] };
