@@ -64,11 +64,9 @@ static void close_all(struct container *c)
 		(void)close(c->slave);
 	if (c->record_fd >= 0)
 		(void)close(c->record_fd);
-	if (c->oom_fd >= 0)
-		(void)close(c->oom_fd);
+	oom_close(&c->oom);
 	c->slave = -1;
 	c->record_fd = -1;
-	c->oom_fd = -1;
 }
 
 static void forget(struct container *c)
@@ -95,7 +93,7 @@ static void exited(struct source *source, uint32_t events)
 	c->status.exited_ns = sys_realtime_ns();
 	c->status.end_code = info.si_code;
 	c->status.end_status = info.si_status;
-	c->status.oom_kills = oom_kills(c->oom_fd);
+	c->status.oom_kills = oom_kills(&c->oom);
 	output_finish(c);
 	c->status.state = STATE_EXITED;
 	(void)record_write(c->record_fd, &c->status);
@@ -153,7 +151,7 @@ static void created(struct job *job)
 	c->process = (struct source){ .fd = pidfd, .ready = exited };
 	c->status.state = STATE_CREATED;
 	c->status.created_ns = sys_realtime_ns();
-	c->oom_fd = oom_open(c->memory_cgroup);
+	c->oom = oom_open(c->memory_cgroup);
 	(void)snprintf(path, sizeof(path), "/proc/%d/ns/mnt", (int)c->status.pid);
 	c->mount_namespace = stat(path, &st) == 0 ? st.st_ino : 0;
 	(void)record_write(c->record_fd, &c->status);
@@ -225,7 +223,8 @@ static void create(struct monitor *m, struct job_plan *plan, const char *id, uid
 	c->has_input = flags & FLAG_STDIN;
 	c->input_once = flags & FLAG_STDIN_ONCE;
 	c->has_terminal = flags & FLAG_TERMINAL;
-	c->slave = c->record_fd = c->oom_fd = c->log.fd = -1;
+	c->slave = c->record_fd = c->log.fd = -1;
+	c->oom = OOM_NONE;
 	(void)snprintf(c->memory_cgroup, sizeof(c->memory_cgroup), "%.*s", (int)memory_cgroup.length,
 		       (const char *)memory_cgroup.data);
 	c->mount_namespace = 0;

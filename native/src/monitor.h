@@ -136,6 +136,15 @@ struct stream {
 
 enum { MEMORY_CGROUP_MAX = 384 };
 
+/* Where the kernel counts kills for memory; -1: not told. */
+struct oom {
+	int own; /* the container's cgroup */
+	int pod; /* the one above, with v2 */
+	uint64_t pod_before; /* what was counted there before the container */
+};
+
+#define OOM_NONE ((struct oom){ .own = -1, .pod = -1 })
+
 struct container {
 	struct monitor *monitor;
 	struct status status;
@@ -152,7 +161,7 @@ struct container {
 	bool has_input;
 	int slave; /* of its terminal, held so that closing it for a while is no hangup; -1 */
 	int record_fd;
-	int oom_fd; /* counts kills for memory; -1: not told */
+	struct oom oom;
 	char memory_cgroup[MEMORY_CGROUP_MAX];
 	struct log log;
 };
@@ -349,8 +358,9 @@ void dial_leave(struct dial *dial);
 /* SIGKILL for a process, its group, its session and its descendants. */
 void kill_tree(pid_t pid, int pidfd);
 
-/* monitor-oom.c: an fd of the file in which the kernel counts kills for memory, or -1; and the count, 0 when it cannot be read. */
-int oom_open(const char *cgroup);
-uint64_t oom_kills(int fd);
+/* monitor-oom.c: counters that cannot be opened count 0. */
+struct oom oom_open(const char *cgroup);
+uint64_t oom_kills(const struct oom *oom);
+void oom_close(struct oom *oom);
 
 #endif

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { bundle, createRequest, Node, remove, startCall } from "./monitor-fixture.ts";
@@ -23,6 +23,25 @@ describe("kills for memory", () => {
       assert.equal(await killsOf(s, { memoryCgroup }), 3n);
     });
   }
+
+  test("are those of the pod since the container was made, when its own cgroup is gone before they can be read", async () => {
+    using s = await node.sandbox();
+    const pod = join(s.place.dir, "pod");
+    const memoryCgroup = join(pod, "container");
+    mkdirSync(memoryCgroup, { recursive: true });
+    const tell = (folder: string, kills: number) =>
+      writeFileSync(join(folder, "memory.events"), `oom 9\noom_kill ${kills}\n`);
+    tell(pod, 2);
+    tell(memoryCgroup, 0);
+    const b = bundle(s.place, "crun", "c1", ["true"]);
+    await s.monitor.create("c1", createRequest(b, { memoryCgroup }));
+    tell(pod, 5);
+    // As good as gone: there is nothing to be read.
+    truncateSync(join(memoryCgroup, "memory.events"));
+    await s.monitor.start("c1", startCall(b));
+    assert.equal((await s.exited("c1")).oomKills, 3n);
+    await remove(s, b);
+  });
 
   for (const change of [{}, { memoryCgroup: "/absent" }]) {
     test(`are 0 where nobody counts them: ${JSON.stringify(change)}`, async () => {
