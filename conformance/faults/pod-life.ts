@@ -19,6 +19,8 @@ export interface Pod {
   readonly logDirectory: string;
   /** NamespaceMode of the PID namespace: 0 shared (with a pause process), 1 one per container. */
   readonly pid: 0 | 1;
+  /** The host's id of its root: it has a user namespace. */
+  readonly firstId?: number;
 }
 
 /** How a container ended, as its status told. */
@@ -124,7 +126,7 @@ async function createContainer(node: Node, pod: Pod, sandbox: string, attempt: n
     image: { image: pod.image },
     command: ["/bin/sh", "-c", COMMANDS[name]],
     logPath: `${name}.log`,
-    linux: { securityContext: { namespaceOptions: { pid: pod.pid } } },
+    linux: { securityContext: { namespaceOptions: namespacesOf(pod) } },
   };
   const request = { podSandboxId: sandbox, config, sandboxConfig: sandboxOf(pod, attempt) };
   return (await node.call<{ containerId: string }>("CreateContainer", request)).containerId;
@@ -135,8 +137,14 @@ function sandboxOf(pod: Pod, attempt: number): object {
     metadata: { name: pod.name, uid: `uid-${pod.name}`, namespace: "faults", attempt },
     hostname: pod.name,
     logDirectory: join(pod.logDirectory, pod.name),
-    linux: { securityContext: { namespaceOptions: { pid: pod.pid } } },
+    linux: { securityContext: { namespaceOptions: namespacesOf(pod) } },
   };
+}
+
+function namespacesOf({ pid, firstId }: Pod): object {
+  if (firstId === undefined) return { pid };
+  const ids = [{ containerId: 0, hostId: firstId, length: 65_536 }];
+  return { pid, usernsOptions: { mode: 0, uids: ids, gids: ids } };
 }
 
 /** Waits until it has set its trap: a PID 1 that is asked to end before that does not hear it. */

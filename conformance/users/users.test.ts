@@ -79,6 +79,8 @@ for (const { handler, skip, settings } of [
       );
       assert.equal(await pods.sh(id, "stat -c %u:%a /dev/shm /dev/shm/file"), "0:1777\n0:644");
       assert.equal(await pods.sh(id, "hostname"), "sysctls");
+      const shm = await pods.sh(id, "grep ' /dev/shm ' /proc/mounts");
+      for (const option of ["nosuid", "nodev", "noexec"]) assert.ok(shm.includes(option), shm);
       await pods.remove(sandbox);
       await node.assertClean();
     });
@@ -115,6 +117,10 @@ for (const { handler, skip, settings } of [
       const id = await pods.start(sandbox, "c", {
         ...{ image, firstId: first, securityContext: { runAsUser: { value: "1000" } }, logPath: "c.log" },
         workingDir: "/work/dir",
+        mounts: [
+          { containerPath: "/image", image: { image }, readonly: true },
+          { containerPath: "/part", image: { image }, imageSubPath: "data", readonly: true },
+        ],
         // Opened anew by a user who is not root: the pipe has to be his.
         command: ["sh", "-c", "nnp >/dev/stdout; sleep 1000"],
       });
@@ -122,6 +128,8 @@ for (const { handler, skip, settings } of [
       assert.equal(await pods.sh(id, "id -u; nnp"), "1000\nEffective uid: 0");
       const owners = await pods.sh(id, "stat -c %u:%g /data /data/daemons /empty /work /work/dir; pwd");
       assert.equal(owners, "0:0\n1:1\n0:0\n0:0\n0:0\n/work/dir");
+      const mounted = "stat -c %u:%g /image/bin/busybox /image/data/daemons /part/daemons; ! touch /part/x 2>/dev/null";
+      assert.equal(await pods.sh(id, mounted), "0:0\n1:1\n1:1");
       await assert.rejects(
         pods.create(sandbox, "beyond", { firstId: first, securityContext: { runAsUser: { value: "70000" } } }),
         (error) =>
@@ -175,6 +183,16 @@ for (const { handler, skip, settings } of [
         pods.run("host", { firstId: first, hostNetwork: true }),
         refused(status.INVALID_ARGUMENT, /namespace_options.network is NODE, which userns_options/),
       );
+      const noexec = { hostPath: "/tmp", containerPath: "/volume", mountOptions: ["noexec"] };
+      if (handler === "crun") {
+        await assert.rejects(
+          pods.create(sandbox, "noexec", { firstId: first, mounts: [noexec] }),
+          refused(status.FAILED_PRECONDITION, /mounts\[0\].mount_options: this runtime handler loses them/),
+        );
+      } else {
+        const id = await pods.start(sandbox, "noexec", { firstId: first, mounts: [noexec] });
+        assert.match(await pods.sh(id, "grep ' /volume ' /proc/mounts"), /noexec/);
+      }
       await pods.remove(sandbox);
       await node.assertCleanEnd();
     });

@@ -25,7 +25,7 @@ int main(int argc, char **argv)
 	for (size_t i = 0; argc > 1 && i < sizeof(roles) / sizeof(roles[0]); i++)
 		if (strcmp(argv[1], roles[i].name) == 0)
 			return roles[i].main(argc, argv);
-	fputs("usage: nacelle-native launcher RUNDIR EPOCH CGROUP | unpack DIR | pause | probe readonly|owned PATH\n"
+	fputs("usage: nacelle-native launcher RUNDIR EPOCH CGROUP | unpack DIR | pause | probe readonly|owned|whole PATH\n"
 	      "It is started by nacelle; see native/README.md.\n", stderr);
 	return 2;
 }

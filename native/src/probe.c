@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "roles.h"
 
@@ -25,11 +26,27 @@ static int is_owned(const char *path)
 	return stat(path, &s) == 0 && s.st_uid == 0 && s.st_gid == 0 ? YES : NO;
 }
 
+/* What is mounted in the directory is there, and so is the option that it was to be mounted with. */
+static int is_whole(const char *dir)
+{
+	char path[256];
+	struct stat above;
+	struct stat below;
+	struct statvfs fs;
+
+	(void)snprintf(path, sizeof(path), "%s/sub", dir);
+	if (statvfs(dir, &fs) < 0 || stat(dir, &above) < 0 || stat(path, &below) < 0)
+		return NO;
+	return (fs.f_flag & ST_NOEXEC) != 0 && above.st_dev != below.st_dev ? YES : NO;
+}
+
 int probe_main(int argc, char **argv)
 {
 	if (argc == 4 && strcmp(argv[2], "readonly") == 0)
 		return is_readonly(argv[3]);
 	if (argc == 4 && strcmp(argv[2], "owned") == 0)
 		return is_owned(argv[3]);
+	if (argc == 4 && strcmp(argv[2], "whole") == 0)
+		return is_whole(argv[3]);
 	return 2;
 }

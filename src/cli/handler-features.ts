@@ -2,7 +2,8 @@ import { readFile, rename, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { messageOf } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
-import { type HandlerFeatures, UNKNOWN_FEATURES } from "../oci/handler.ts";
+import { type HandlerFeatures, type RuntimeHandler, UNKNOWN_FEATURES } from "../oci/handler.ts";
+import type { HostFacts } from "../oci/spec/input.ts";
 import { type HandlerEntry, Handlers } from "../sandbox/handlers.ts";
 import { kernelProblem, type TrialPorts, type TrialResult, tryHandler } from "./handler-trial.ts";
 import { usersProblemOf } from "./runtime-handlers.ts";
@@ -12,6 +13,7 @@ export interface FeaturePorts extends TrialPorts {
   readonly log: Log;
   /** Of uname(2). */
   readonly kernelRelease: string;
+  readonly kernel: HostFacts["kernel"];
 }
 
 /** What trials showed, by what they depend on. */
@@ -30,7 +32,11 @@ export async function completeFeatures(handlers: Handlers, ports: FeaturePorts):
   const entries: HandlerEntry[] = [];
   // One after the other: there are few, and each is tried once.
   for (const entry of handlers.list()) {
-    const features = await featuresOf(entry, before, shown, ports);
+    const found = await featuresOf(entry, before, shown, ports);
+    const features = {
+      ...found,
+      recursiveReadOnlyMounts: found.recursiveReadOnlyMounts && hasRecursiveReadOnly(ports),
+    };
     const usersProblem = entry.problem || usersProblemOf(entry.handler, features) || problem;
     entries.push({ ...entry, features, usersProblem });
   }
@@ -40,13 +46,39 @@ export async function completeFeatures(handlers: Handlers, ports: FeaturePorts):
   return new Handlers(entries, handlers.defaultName);
 }
 
+/** mount_setattr(2) is of Linux 5.12. */
+function hasRecursiveReadOnly({ kernel: [major, minor] }: FeaturePorts): boolean {
+  return major > 5 || (major === 5 && minor >= 12);
+}
+
+/** What it says of itself counts, where it says anything; a trial shows the rest. */
 async function featuresOf(
   { handler, features, problem }: HandlerEntry,
   before: Shown,
   shown: Record<string, TrialResult>,
   ports: FeaturePorts,
 ): Promise<HandlerFeatures> {
-  if (features !== UNKNOWN_FEATURES || problem !== "") return features;
+  if (problem !== "") return features;
+  const says = features !== UNKNOWN_FEATURES;
+  if (says && usersProblemOf(handler, features) !== "") return features;
+  const { recursiveReadOnlyMounts, userNamespaces, wholeBindsWithUsers } = await resultOf(
+    handler,
+    before,
+    shown,
+    ports,
+  );
+  if (says) return { ...features, wholeBindsWithUsers };
+  return { ...features, recursiveReadOnlyMounts, userNamespaces, idmappedMounts: userNamespaces, wholeBindsWithUsers };
+}
+
+const nothing: TrialResult = { recursiveReadOnlyMounts: false, userNamespaces: false, wholeBindsWithUsers: false };
+
+async function resultOf(
+  handler: RuntimeHandler,
+  before: Shown,
+  shown: Record<string, TrialResult>,
+  ports: FeaturePorts,
+): Promise<TrialResult> {
   const { name, path, args } = handler;
   const key = [await identity(path), ...args, ports.kernelRelease, nacelleVersion].join(" ");
   let isWhole = true;
@@ -54,7 +86,6 @@ async function featuresOf(
     isWhole = false;
     ports.log.warn("a runtime was tried and lacks a feature", { runtime: name, path, feature, reason });
   };
-  const nothing = { recursiveReadOnlyMounts: false, userNamespaces: false };
   const result =
     before[key] ??
     (await tryHandler(ports, handler, report).catch((error: unknown) => {
@@ -63,8 +94,7 @@ async function featuresOf(
     }));
   // What failed is tried again at the next start, because the reason may be gone by then.
   if (isWhole) shown[key] = result;
-  const { recursiveReadOnlyMounts, userNamespaces } = result;
-  return { ...features, recursiveReadOnlyMounts, userNamespaces, idmappedMounts: userNamespaces };
+  return result;
 }
 
 /** Another one after an upgrade of the runtime. */

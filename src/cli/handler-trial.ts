@@ -3,7 +3,7 @@ import { OverlaySnapshotter } from "../image/snapshot.ts";
 import type { Operation, Operations } from "../launcher/operations.ts";
 import { messageOf } from "../lib/errors.ts";
 import { type RuntimeHandler, runArgs, runtimeError } from "../oci/handler.ts";
-import { readonlyTrial, TRIAL_NO, usersTrial } from "../oci/spec/trial.ts";
+import { readonlyTrial, TRIAL_NO, usersTrial, wholeBindTrial } from "../oci/spec/trial.ts";
 import type { OciSpec } from "../oci/spec/types.ts";
 import type { Paths } from "../sandbox/paths.ts";
 import { deleteProcess, runtimeEnvironment } from "../sandbox/runtime-calls.ts";
@@ -15,6 +15,7 @@ export interface TrialResult {
   readonly recursiveReadOnlyMounts: boolean;
   /** With id-mapped volumes. */
   readonly userNamespaces: boolean;
+  readonly wholeBindsWithUsers: boolean;
 }
 
 export interface TrialPorts {
@@ -147,9 +148,12 @@ export async function tryHandler(
   const recursiveReadOnlyMounts = await attempt("recursive read-only mounts", () =>
     stage.run(handler, readonlyTrial({ ...input, rootfs: ports.paths.pauseRootfs })),
   );
+  const ofUsers = { ...input, rootfs, users: { uids: ids, gids: ids, pin } };
   const userNamespaces = await attempt("user namespaces", async () => {
     await stage.makeUsers();
-    return stage.run(handler, usersTrial({ ...input, rootfs, users: { uids: ids, gids: ids, pin } }));
+    return stage.run(handler, usersTrial(ofUsers));
   });
-  return { recursiveReadOnlyMounts, userNamespaces };
+  const wholeBindsWithUsers =
+    userNamespaces && (await attempt("whole volumes", () => stage.run(handler, wholeBindTrial(ofUsers))));
+  return { recursiveReadOnlyMounts, userNamespaces, wholeBindsWithUsers };
 }

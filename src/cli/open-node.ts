@@ -53,7 +53,7 @@ export async function openNode({ config, log, binary, store }: NodeOptions): Pro
   const launcher = owned.use(await startLauncher({ config, log, binary, store }, launcherEvents));
   const { host, cgroups } = owned.use(await prepareHost({ config, log, launcher, paths, binary }));
   const found = await findHandlers(config, paths, launcher);
-  const trial = { operations: launcher, paths, cgroups, log, kernelRelease: release() };
+  const trial = { operations: launcher, paths, cgroups, log, kernelRelease: release(), kernel: host.facts.kernel };
   const handlers = await completeFeatures(found, trial);
   for (const { problem } of handlers.list()) if (problem !== "") log.warn(problem);
   const walks = owned.use(diskWalks(config, launcher, log));

@@ -25,6 +25,8 @@ export interface HandlerFeatures {
   readonly recursiveReadOnlyMounts: boolean;
   readonly idmappedMounts: boolean;
   readonly userNamespaces: boolean;
+  /** In a pod with a user namespace bind mounts keep their options, and the mounts below them are there (not so in crun 1.8). */
+  readonly wholeBindsWithUsers: boolean;
   readonly seccomp: boolean;
   /** The runtime's version, for messages; empty when not given. */
   readonly version: string;
@@ -37,6 +39,7 @@ export const UNKNOWN_FEATURES: HandlerFeatures = {
   recursiveReadOnlyMounts: false,
   idmappedMounts: false,
   userNamespaces: false,
+  wholeBindsWithUsers: false,
   seccomp: true,
   version: "",
 };
@@ -167,6 +170,8 @@ export function parseFeatures(handlerName: string, text: string): HandlerFeature
     recursiveReadOnlyMounts: list(root.mountOptions).includes("rro"),
     idmappedMounts: object(object(linux.mountExtensions).idmap).enabled === true,
     userNamespaces: list(linux.namespaces).includes("user"),
+    // None tells; a trial shows it.
+    wholeBindsWithUsers: false,
     seccomp: object(linux.seccomp).enabled === true,
     version:
       string(annotations["org.opencontainers.runc.version"]) ?? string(annotations["run.oci.crun.version"]) ?? "",

@@ -87,7 +87,7 @@ export interface HostFacts {
 
 export interface RuntimeFacts {
   readonly ociVersion: string;
-  readonly features: Pick<HandlerFeatures, "recursiveReadOnlyMounts" | "idmappedMounts">;
+  readonly features: Pick<HandlerFeatures, "recursiveReadOnlyMounts" | "idmappedMounts" | "wholeBindsWithUsers">;
   readonly allowedAnnotations: RuntimeHandler["allowedAnnotations"];
 }
 

@@ -39,7 +39,10 @@ test("binds with the propagation and the access asked for", () => {
 test("passes further options on, and needs no recursion for an image", () => {
   assert.deepEqual(options({ options: ["noexec", "nodev"] }), ["rbind", "rprivate", "rw", "noexec", "nodev"]);
   const image = { image: "tools", userSpecifiedImage: "", runtimeHandler: "", annotations: {} };
-  const runtime = { ...sampleInput.runtime, features: { recursiveReadOnlyMounts: false, idmappedMounts: false } };
+  const runtime = {
+    ...sampleInput.runtime,
+    features: { ...sampleInput.runtime.features, recursiveReadOnlyMounts: false, idmappedMounts: false },
+  };
   const asked = mount({ image, hostPath: "", readonly: true, recursiveReadOnly: true });
   const built = build([asked], { runtime }).mounts.find(({ destination }) => destination === "/data");
   assert.deepEqual(built?.options, ["rbind", "rprivate", "ro"]);
@@ -51,8 +54,25 @@ test("maps the ids of a mount where it is asked for, and refuses that where the 
   const mapped = build([mount(request)]).mounts.find(({ destination }) => destination === "/data");
   assert.deepEqual(mapped?.uidMappings, [{ containerID: 0, hostID: 100_000, size: 65_536 }]);
   assert.deepEqual(mapped?.gidMappings, [{ containerID: 0, hostID: 7, size: 65_536 }]);
-  const runtime = { ...sampleInput.runtime, features: { recursiveReadOnlyMounts: true, idmappedMounts: false } };
+  const runtime = {
+    ...sampleInput.runtime,
+    features: { ...sampleInput.runtime.features, recursiveReadOnlyMounts: true, idmappedMounts: false },
+  };
   assert.throws(() => build([mount(request)], { runtime }), /mounts\[0\].uidMappings: .*no id-mapped mounts/);
+});
+
+test("refuses options that a runtime loses with user namespaces, and says which mounts it does not show", () => {
+  const features = { ...sampleInput.runtime.features, wholeBindsWithUsers: false };
+  const runtime = { ...sampleInput.runtime, features };
+  const namespaces = { ...sampleInput.namespaces, user: "/pins/user" };
+  const asked = (request: Partial<MountRequest>) =>
+    buildMounts({ ...sampleInput, runtime, namespaces, mounts: [mount(request)] });
+  assert.throws(() => asked({ options: ["noexec"] }), /mounts\[0\].mount_options: .*loses them/);
+  const { value, notices } = asked({ options: ["noexec"], readonly: true });
+  const volume = value.mounts.find(({ destination }) => destination === "/data");
+  assert.deepEqual(volume?.options.slice(-2), ["ro", "noexec"]);
+  assert.match(notices.join(), /no mounts below a volume/);
+  assert.deepEqual(buildMounts({ ...sampleInput, runtime, mounts: [mount({ options: ["noexec"] })] }).notices, []);
 });
 
 test("raises the root's propagation no further than a mount needs", () => {
@@ -69,7 +89,10 @@ test("refuses what it could not honour, naming the mount", () => {
   assert.throws(() => options({ recursiveReadOnly: true }), /mounts\[0\].recursive_read_only.*needs readonly/);
   const rro = { readonly: true, recursiveReadOnly: true };
   assert.throws(() => options({ ...rro, propagation: "bidirectional" }), /PROPAGATION_PRIVATE/);
-  const runtime = { ...sampleInput.runtime, features: { recursiveReadOnlyMounts: false, idmappedMounts: false } };
+  const runtime = {
+    ...sampleInput.runtime,
+    features: { ...sampleInput.runtime.features, recursiveReadOnlyMounts: false, idmappedMounts: false },
+  };
   assert.throws(() => build([mount(rro)], { runtime }), /RROUnsupported/);
   assert.throws(() => options({ propagation: "bidirectional" }, { sourcePropagation: "slave" }), /make-rshared/);
   assert.throws(() => options({ propagation: "hostToContainer" }, { sourcePropagation: "private" }), DomainError);

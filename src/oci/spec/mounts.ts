@@ -23,7 +23,8 @@ export function buildMounts(input: SpecInput): Section<Mounts> {
     ({ destination }) => !taken.has(destination) && !(taken.has("/dev") && destination.startsWith("/dev/")),
   );
   const mounts = [...ours, ...volumes, ...requested].toSorted((a, b) => depth(a.destination) - depth(b.destination));
-  return { value: { mounts, rootfsPropagation: rootPropagation(input.mounts) }, notices: relabelNotices(input) };
+  const notices = [...relabelNotices(input), ...partNotices(input)];
+  return { value: { mounts, rootfsPropagation: rootPropagation(input.mounts) }, notices };
 }
 
 /** Container paths of volumes that only the image declares, sorted and unique: the caller makes a directory for each. */
@@ -84,8 +85,27 @@ function fromRequest({ request, source, sourcePropagation }: ResolvedMount, fiel
     throw invalidArgument(`${field}.container_path is /dev: ${FOREIGN_DEV}`);
   }
   checkPropagation(request.propagation, sourcePropagation, `${field} (${destination})`);
+  checkOptions(request, field, input);
   const access = [PROPAGATION[request.propagation], ...accessMode(request, field, input), ...(request.options ?? [])];
   return { ...bind(source, destination, access), ...idMap(request, field, input) };
+}
+
+/** With "ro" beside them crun 1.8 keeps the others too. */
+function checkOptions({ options = [], readonly }: MountRequest, field: string, input: SpecInput): void {
+  if (options.length === 0 || readonly || !losesParts(input)) return;
+  throw failedPrecondition(
+    `${field}.mount_options: this runtime handler loses them in a pod with a user namespace; use readonly too, or a newer runtime`,
+  );
+}
+
+function losesParts({ namespaces, runtime }: SpecInput): boolean {
+  return namespaces.user !== "host" && !runtime.features.wholeBindsWithUsers;
+}
+
+function partNotices(input: SpecInput): readonly string[] {
+  const hasVolumes = input.mounts.some(({ request }) => request.image === undefined);
+  if (!hasVolumes || !losesParts(input)) return [];
+  return ["pods with user namespaces see no mounts below a volume with this runtime handler; newer runtimes show them"];
 }
 
 /** The mappings are the sandbox's own: that was checked. An image's files have its ids without them. */

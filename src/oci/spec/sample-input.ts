@@ -107,7 +107,7 @@ export const sampleInput: SpecInput = {
   cgroupsPath: "/kubepods/podu-1/cccc",
   runtime: {
     ociVersion: "1.0.2",
-    features: { recursiveReadOnlyMounts: true, idmappedMounts: true },
+    features: { recursiveReadOnlyMounts: true, idmappedMounts: true, wholeBindsWithUsers: true },
     allowedAnnotations: [],
   },
   host: sampleHost,

@@ -28,6 +28,11 @@ export function usersTrial(input: TrialInput & Required<Pick<TrialInput, "users"
   return trial(input, ["owned", "/sys"], { options: ["rbind", "rprivate", "rw"], ...idMappings(input.users) });
 }
 
+/** A container with ids of its own that looks whether a volume has its option and the mount below it. */
+export function wholeBindTrial(input: TrialInput & Required<Pick<TrialInput, "users">>): OciSpec {
+  return trial(input, ["whole", "/sys"], { options: ["rbind", "rprivate", "rw", "noexec"] });
+}
+
 function trial(
   { rootfs, volume, cgroupsPath, users }: TrialInput,
   look: readonly string[],
