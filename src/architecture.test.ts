@@ -36,6 +36,7 @@ const layers: Readonly<Record<string, readonly string[]>> = {
 const fenced: readonly { readonly module: RegExp; readonly folders: readonly string[]; readonly why: string }[] = [
   { module: /^@grpc\//, folders: ["server"], why: "gRPC ends at its edge" },
   { module: /^(node:)?child_process$/, folders: ["launcher", "cli"], why: "a fork blocks the event loop" },
+  { module: /^prom-client$/, folders: ["cli"], why: "what is measured does not know who counts" },
   { module: /^node:sqlite$/, folders: ["state"], why: "one class owns the state" },
 ];
 

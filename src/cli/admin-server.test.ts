@@ -20,6 +20,7 @@ it("the administrative interface answers its owner alone, and says what it refus
   const ports: AdminPorts = {
     health: () => Promise.reject(new DomainError("unavailable", "not ready: starting")),
     state: () => Promise.resolve({ phase: "starting" }),
+    metrics: () => Promise.resolve({ contentType: "text/plain", text: "up 1\n" }),
     importImages: (path, name) => Promise.resolve([`${imported.push([path, name])}`]),
   };
   const admin = owned.use(await AdminServer.listen(socket, ports));

@@ -4,13 +4,20 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { DomainError, invalidArgument, messageOf } from "../lib/errors.ts";
 import { claimSocket } from "../server/socket.ts";
 
-/** What the administrative interface can be asked; each answer is JSON. */
+/** What the administrative interface can be asked; each answer but the metrics is JSON. */
 export interface AdminPorts {
   /** Rejects with the reason when the server is not well. */
   health(): Promise<void>;
   state(): Promise<unknown>;
+  /** For Prometheus, in its text format. */
+  metrics(): Promise<MetricsText>;
   /** Takes images out of a directory on this host; `name` names the only one. Resolves with their ids. */
   importImages(path: string, name: string | undefined, signal: AbortSignal): Promise<readonly string[]>;
+}
+
+export interface MetricsText {
+  readonly contentType: string;
+  readonly text: string;
 }
 
 const MAX_BODY_BYTES = 65_536;
@@ -56,7 +63,8 @@ export class AdminServer implements AsyncDisposable {
     const gone = new AbortController();
     response.once("close", () => gone.abort(new DomainError("unavailable", "the client has gone away")));
     try {
-      send(response, 200, await this.#route(request, gone.signal));
+      if (isRead(request, "/metrics")) sendMetrics(response, await this.#ports.metrics());
+      else send(response, 200, await this.#route(request, gone.signal));
     } catch (error) {
       send(response, statusOf(error), { error: messageOf(error) });
     }
@@ -75,9 +83,23 @@ export class AdminServer implements AsyncDisposable {
         return { ids: await this.#ports.importImages(path, name, signal) };
       }
       default:
-        throw new DomainError("notFound", `${asked}: there are GET /healthz, GET /state and POST /images/import`);
+        throw new DomainError(
+          "notFound",
+          `${asked}: there are GET /healthz, GET /state, GET /metrics and POST /images/import`,
+        );
     }
   }
+}
+
+/** Whether it asks for this path, whatever stands behind its "?". */
+export function isRead({ method, url }: IncomingMessage, path: string): boolean {
+  return method === "GET" && url?.split("?")[0] === path;
+}
+
+export function sendMetrics(response: ServerResponse, { contentType, text }: MetricsText): void {
+  if (response.destroyed) return;
+  response.writeHead(200, { "content-type": contentType, connection: "close" });
+  response.end(text);
 }
 
 function send(response: ServerResponse, status: number, body: unknown): void {

@@ -2,6 +2,7 @@ import type { Config } from "../config/schema.ts";
 import type { BuildPorts } from "../container/build-container.ts";
 import type { ContainerImages } from "../container/held-images.ts";
 import type { LauncherSupervisor } from "../launcher/launcher-supervisor.ts";
+import type { Operations } from "../launcher/operations.ts";
 import type { Log } from "../lib/log.ts";
 import type { Handlers } from "../sandbox/handlers.ts";
 import type { LauncherPort } from "../sandbox/monitors.ts";
@@ -17,6 +18,8 @@ export interface DaemonParts {
   readonly log: Log;
   readonly store: Store;
   readonly launcher: LauncherSupervisor;
+  /** The launcher, as it runs CNI plugins. */
+  readonly plugins: Operations;
   readonly launcherEvents: LauncherEvents;
   readonly monitorLauncher: LauncherPort;
   readonly paths: Paths;

@@ -43,12 +43,12 @@ export interface Daemon extends AsyncDisposable {
 
 /** Wires the services, makes memory tell the truth, and starts what works in the background. */
 export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
-  const { config, log, store, launcher } = parts;
+  const { config, log, store, launcher, plugins } = parts;
   await using owned = new AsyncDisposableStack();
   const network = owned.use(await watchNetwork(parts));
   const attachments = new SandboxNetwork({
     store,
-    operations: launcher,
+    operations: plugins,
     network: () => network.current(),
     timeoutMs: config.cni.timeout,
     turns: cniTurns(config),

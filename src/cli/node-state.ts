@@ -142,7 +142,8 @@ function plainName(key: string): string {
   return key.split("/").map(decodeURIComponent).join("/");
 }
 
-async function launcherState(launcher: LauncherSupervisor): Promise<LauncherState> {
+/** What the launcher does; of one that is being restarted nothing is known. */
+export async function launcherState(launcher: LauncherSupervisor): Promise<LauncherState> {
   const waiting = new AbortController();
   const restarting = delay(LAUNCHER_MS, undefined, { signal: waiting.signal }).catch(() => undefined);
   const current = await Promise.race([launcher.current.catch(() => undefined), restarting]);
@@ -164,7 +165,8 @@ async function sizeOfState(root: string): Promise<number> {
   return sizes.reduce((sum, size) => sum + size, 0);
 }
 
-function countBy(phases: readonly string[]): Readonly<Record<string, number>> {
+/** How often each occurs. */
+export function countBy(phases: readonly string[]): Readonly<Record<string, number>> {
   const counts: Record<string, number> = {};
   for (const phase of phases) counts[phase] = (counts[phase] ?? 0) + 1;
   return counts;

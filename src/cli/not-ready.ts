@@ -6,5 +6,6 @@ import { serverIdentity } from "./node-state.ts";
 /** The administrative interface of a process that does something else with the node than serve, or does not serve yet. */
 export function notReady(config: Config, phase: string): AdminPorts {
   const refuse = () => Promise.reject(new DomainError("unavailable", `not ready: ${phase}`));
-  return { health: refuse, state: () => Promise.resolve(serverIdentity(config, phase)), importImages: refuse };
+  const state = () => Promise.resolve(serverIdentity(config, phase));
+  return { health: refuse, state, metrics: refuse, importImages: refuse };
 }

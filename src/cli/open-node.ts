@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { release } from "node:os";
 import type { Config } from "../config/schema.ts";
 import { LauncherSupervisor } from "../launcher/launcher-supervisor.ts";
+import type { Operations } from "../launcher/operations.ts";
 import type { Log } from "../lib/log.ts";
 import { Paths } from "../sandbox/paths.ts";
 import { Store } from "../state/store.ts";
@@ -24,6 +25,8 @@ export interface NodeOptions {
   readonly binary: string;
   /** Outlives the node. */
   readonly store: Store;
+  /** Puts itself between the network and the launcher, to see what plugins take. */
+  readonly measurePlugins?: (operations: Operations) => Operations;
 }
 
 /** Everything of a node but its sockets. */
@@ -46,11 +49,12 @@ export function openStore({ root }: Config, purpose: string): Store {
  * Ends what an earlier daemon's launcher still does, finds monitors, containers and images again, and starts what works
  * in the background. In the order of its making; it is taken down in reverse.
  */
-export async function openNode({ config, log, binary, store }: NodeOptions): Promise<OpenNode> {
+export async function openNode(options: NodeOptions): Promise<OpenNode> {
+  const { config, log, binary, store, measurePlugins } = options;
   await using owned = new AsyncDisposableStack();
   const paths = new Paths(config);
   const launcherEvents = new LauncherEvents();
-  const launcher = owned.use(await startLauncher({ config, log, binary, store }, launcherEvents));
+  const launcher = owned.use(await startLauncher(options, launcherEvents));
   const { host, cgroups } = owned.use(await prepareHost({ config, log, launcher, paths, binary }));
   const found = await findHandlers(config, paths, launcher);
   const trial = { operations: launcher, paths, cgroups, log, kernelRelease: release(), kernel: host.facts.kernel };
@@ -61,6 +65,7 @@ export async function openNode({ config, log, binary, store }: NodeOptions): Pro
   const parts: DaemonParts = {
     ...{ config, log, store, launcher, launcherEvents, monitorLauncher: monitorLauncher(launcher) },
     ...{ paths, host, cgroups, handlers, images: images.containers, snapshots: images.snapshots },
+    plugins: measurePlugins?.(launcher) ?? launcher,
   };
   const daemon = owned.use(await startDaemon(parts));
   await images.service.recovered();

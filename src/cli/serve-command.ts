@@ -1,14 +1,14 @@
 import { once } from "node:events";
 import { mkdir } from "node:fs/promises";
-import { setTimeout as delay } from "node:timers/promises";
 import { adminSocket, checkConfig } from "../config/check.ts";
 import { type LoadOptions, loadConfig } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
+import type { Operations } from "../launcher/operations.ts";
 import { DomainError, messageOf } from "../lib/errors.ts";
 import { Log, resolveFormat } from "../lib/log.ts";
 import { descriptorSink, LogWriter } from "../lib/log-writer.ts";
 import { loadServices } from "../server/descriptor.ts";
-import type { CallRecord } from "../server/handler.ts";
+import type { CallObserver } from "../server/handler.ts";
 import { imageService } from "../server/image-service.ts";
 import { listen } from "../server/listen.ts";
 import { runtimeService } from "../server/runtime-service.ts";
@@ -18,7 +18,12 @@ import type { StreamingServer } from "../streaming/streaming-server.ts";
 import { type AdminPorts, AdminServer } from "./admin-server.ts";
 import type { Command } from "./command.ts";
 import { exitCodeOf, exitCodes } from "./exit-codes.ts";
+import { health } from "./health.ts";
+import { MeasuredPlugins } from "./measured-plugins.ts";
+import { Metrics } from "./metrics.ts";
+import { MetricsServer } from "./metrics-server.ts";
 import { nativeBinary, requireRoot } from "./native-binary.ts";
+import { nodeGauges, processGauges } from "./node-gauges.ts";
 import { nodeState } from "./node-state.ts";
 import { NodeStatus } from "./node-status.ts";
 import { notReady } from "./not-ready.ts";
@@ -28,7 +33,6 @@ import { startStreaming } from "./streaming.ts";
 import { nacelleVersion } from "./version-command.ts";
 
 const LATEST_END_MS = 3_000;
-const STORE_ANSWER_MS = 5_000;
 
 /**
  * `nacelle serve`: runs until SIGTERM or SIGINT; then finishes calls in flight and leaves the pods running. A second
@@ -86,14 +90,24 @@ async function serve(config: Config, log: Log, signal: AbortSignal): Promise<voi
   // Before the launcher is started: its fencing would end the operations of another server in this run directory.
   const admin = owned.use(await AdminServer.listen(adminSocket(config), notReady(config, "starting")));
   await claimSocket(config.listen);
-  const node = owned.use(await openNode({ config, log, binary, store }));
+  const metrics = owned.use(new Metrics());
+  const measurePlugins = (operations: Operations) => new MeasuredPlugins(operations, metrics);
+  const node = owned.use(await openNode({ config, log, binary, store, measurePlugins }));
+  nodeGauges(metrics, node);
+  owned.use(processGauges(metrics));
   owned.use(keepHouse(store, log));
   const streaming = owned.use(await startStreaming(node.parts, node.daemon));
-  owned.use(await serveCri(node, streaming));
+  metrics.gauge(
+    "nacelle_streaming_sessions",
+    "Connections of exec, attach and port-forward.",
+    () => streaming.sessions,
+  );
+  owned.use(await serveCri(node, streaming, observer(log, metrics)));
   // First of all to end: whoever listens would otherwise keep the server waiting.
   owned.use(node.daemon.events);
   let phase = "ready";
-  admin.serve(adminPorts(node, () => phase));
+  admin.serve(adminPorts(node, metrics, () => phase));
+  if (config.metrics.listen !== "") owned.use(await serveMetrics(config.metrics.listen, metrics, log));
   log.info("ready", { listen: config.listen, version: nacelleVersion });
   if (!signal.aborted) await once(signal, "abort");
   phase = "stopping";
@@ -104,21 +118,13 @@ function logSettings({ log }: Config) {
   return { level: log.level, format: resolveFormat(log.format, process.stderr.isTTY) };
 }
 
-function adminPorts(node: OpenNode, phase: () => string): AdminPorts {
+function adminPorts(node: OpenNode, metrics: Metrics, phase: () => string): AdminPorts {
   return {
-    health: () => answers(node.parts.store),
+    health: () => health(node.parts),
+    metrics: () => metrics.read(),
     state: () => nodeState(node, phase()),
     importImages: (path, name, signal) => node.images.service.importDirectory(path, name, signal),
   };
-}
-
-/** That this runs at all says that the event loop turns. */
-async function answers(store: Store): Promise<void> {
-  const waiting = new AbortController();
-  const tooLong = delay(STORE_ANSWER_MS, "late", { signal: waiting.signal }).catch(() => "ended");
-  const first = await Promise.race([store.durable(), tooLong]);
-  waiting.abort();
-  if (first !== undefined) throw new DomainError("unavailable", "the state is not on disk after 5 s: look at the disk");
 }
 
 /** The store's housekeeping, whenever a second passed in which it was wanted. */
@@ -138,8 +144,18 @@ function keepHouse(store: Store, log: Log): Disposable {
   return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
-function serveCri({ parts, daemon, images, stats }: OpenNode, streaming: StreamingServer): Promise<AsyncDisposable> {
-  const { config, log, handlers, cgroups, launcher, store } = parts;
+async function serveMetrics(address: string, metrics: Metrics, log: Log): Promise<AsyncDisposable> {
+  const server = await MetricsServer.listen(address, () => metrics.read());
+  log.info("metrics", { listen: server.address });
+  return server;
+}
+
+function serveCri(
+  { parts, daemon, images, stats }: OpenNode,
+  streaming: StreamingServer,
+  observe: CallObserver,
+): Promise<AsyncDisposable> {
+  const { config, handlers, cgroups, launcher, store } = parts;
   const definitions = loadServices();
   const status = new NodeStatus({
     config,
@@ -148,7 +164,6 @@ function serveCri({ parts, daemon, images, stats }: OpenNode, streaming: Streami
     network: () => daemon.network.status(),
     problem: () => launcher.problem || store.problem,
   });
-  const observe = observer(log);
   const { sandboxes, containers, resources, checkpoints, events } = daemon;
   const ports = { sandboxes, containers, resources, checkpoints, events, stats, streaming, status };
   return listen({
@@ -163,8 +178,10 @@ function serveCri({ parts, daemon, images, stats }: OpenNode, streaming: Streami
 const QUIET = /^(?:List|Stream|Version|Status|.*Status$|.*Stats$|ImageFsInfo|RuntimeConfig)/;
 
 /** What changes something is logged as it is; what a kubelet asks every second only when it fails, or to who debugs. */
-function observer(log: Log): (call: CallRecord) => void {
-  return ({ method, ms, code, error }) => {
+function observer(log: Log, metrics: Metrics): CallObserver {
+  return (call) => {
+    metrics.call(call);
+    const { method, ms, code, error } = call;
     const fields = { method, ms: Math.round(ms) };
     // Who listens to events does so until it leaves.
     const isExpected = error === undefined || (method === "GetContainerEvents" && code === "CANCELLED");

@@ -47,11 +47,10 @@ function checkStreaming({ streaming: { address, tlsCert, tlsKey } }: Config): vo
 }
 
 /** Values that a later version will serve: said now, and not found out by what does not happen. */
-function refuseUnserved({ cgroupDriver, images, metrics, runtimes }: Config): void {
+function refuseUnserved({ cgroupDriver, images, runtimes }: Config): void {
   const unserved: [key: string, isAsked: boolean][] = [
     ["cgroupDriver: systemd", cgroupDriver === "systemd"],
     ["images.keepBlobs: true", images.keepBlobs],
-    ["metrics.listen", metrics.listen !== ""],
     ...Object.entries(runtimes).flatMap(([name, { exit, signal, stats }]): [string, boolean][] => [
       [`runtimes.${name}.exit: wait`, exit === "wait"],
       [`runtimes.${name}.signal: runtime`, signal === "runtime"],

@@ -2,6 +2,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Operations } from "../launcher/operations.ts";
 import { DomainError } from "../lib/errors.ts";
+import { measured } from "../lib/measures.ts";
 import { Retries } from "../lib/retries.ts";
 import type { Change } from "../state/change.ts";
 import type { Store } from "../state/store.ts";
@@ -173,6 +174,7 @@ export class LayerStore implements AsyncDisposable {
 
   async #unpack(layer: LayerDescriptor, source: AsyncIterable<Buffer>, signal: AbortSignal): Promise<Entry> {
     const { operations, unpacker, workers } = this.#ports;
+    const since = performance.now();
     const directory = this.#next++;
     const path = join(this.directory, String(directory));
     const open = async () => {
@@ -183,6 +185,7 @@ export class LayerStore implements AsyncDisposable {
     try {
       const unpacked = await workers.unpack(source, open, layer.compression, signal);
       verify(layer, unpacked);
+      measured({ kind: "layer", bytes: layer.size, seconds: (performance.now() - since) / 1000 });
       const { diffId, allocatedBytes, inodes } = unpacked;
       const known = this.#entries.get(layer.digest);
       if (known === undefined) return this.#add(layer.digest, { diffId, directory, allocatedBytes, inodes }, false);

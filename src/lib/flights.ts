@@ -74,13 +74,14 @@ export class Flights<Config> {
 
   #depart(key: string, config: Config, work: (control: FlightControl) => Promise<string>): Flight<Config> {
     const control = new AbortController();
-    const stage = new Stage("starting");
+    const stage = new Stage(this.#kind, "starting");
     const flight: Flight<Config> = { key, config, control, stage, waiters: 0, done: Promise.resolve("") };
     this.#flights.set(key, flight);
     const isAwaited = () => flight.waiters > 0;
-    flight.done = Promise.try(work, { signal: control.signal, stage, isAwaited }).finally(() =>
-      this.#flights.delete(key),
-    );
+    flight.done = Promise.try(work, { signal: control.signal, stage, isAwaited }).finally(() => {
+      stage.end();
+      this.#flights.delete(key);
+    });
     flight.done.catch(() => {}); // those who wait are told; nobody else need be
     return flight;
   }

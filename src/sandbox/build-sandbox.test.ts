@@ -6,7 +6,11 @@ import { type BuildPorts, buildSandbox } from "./build-sandbox.ts";
 import { Paths } from "./paths.ts";
 import { aSandbox } from "./sandbox.fixture.ts";
 
-const control = () => ({ signal: new AbortController().signal, stage: new Stage("test"), isAwaited: () => true });
+const control = () => ({
+  signal: new AbortController().signal,
+  stage: new Stage("sandbox", "test"),
+  isAwaited: () => true,
+});
 
 /** Ports that write down what is called; `perform` waits for `gate` where an operation makes the network namespace. */
 function setup(gate: Promise<void>, attach: () => Promise<readonly string[]> = async () => ["10.0.0.2"]) {

@@ -4,6 +4,7 @@ import { orAborted } from "../lib/or-aborted.ts";
 import { Monitor } from "../monitor/monitor.ts";
 import { MonitorError } from "../monitor/monitor-error.ts";
 import type { MonitorErrorCode, MonitoredContainer } from "../monitor/protocol.ts";
+import { logLoss } from "./log-loss.ts";
 import type { Paths } from "./paths.ts";
 import type { Ending, OrphanEnding, Process } from "./process.ts";
 import { Records } from "./records.ts";
@@ -83,6 +84,7 @@ export class Monitors implements Disposable {
         epoch,
         onExit: (exit) => this.#told(sandboxId, exit),
         onLost: () => this.#lost(sandboxId),
+        ...logLoss(sandboxId, this.#ports.log),
         signal: AbortSignal.timeout(CONNECT_MS),
       });
       this.#monitors.set(sandboxId, monitor);

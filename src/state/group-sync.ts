@@ -16,6 +16,7 @@ export class GroupSync {
   #synced = 0;
   #running: { readonly covers: number; readonly ended: Promise<void> } | undefined;
   #failure: DomainError | undefined;
+  #begun = 0;
 
   /** `sync` flushes the file to disk; it is never called twice at a time. */
   constructor(sync: () => Promise<void>) {
@@ -25,6 +26,11 @@ export class GroupSync {
   /** To be called after each write, before anything is awaited. */
   written(): void {
     this.#written += 1;
+  }
+
+  /** Writes, and syncs that were begun for them. */
+  get counts(): { readonly commits: number; readonly syncs: number } {
+    return { commits: this.#written, syncs: this.#begun };
   }
 
   /** Why nothing can be called durable any more, or undefined. */
@@ -65,6 +71,7 @@ export class GroupSync {
 
   #start(): { readonly covers: number; readonly ended: Promise<void> } {
     const covers = this.#written;
+    this.#begun += 1;
     const ended = this.#sync().then(
       () => {
         this.#synced = Math.max(this.#synced, covers);

@@ -91,8 +91,7 @@ export class Store implements AsyncDisposable {
     try {
       const store = new Store(options, database);
       writeOwner(root, owner);
-      syncDirectory(root);
-      syncDirectory(dirname(root));
+      for (const path of [root, dirname(root)]) syncDirectory(path);
       return store;
     } catch (error) {
       database.close();
@@ -173,6 +172,11 @@ export class Store implements AsyncDisposable {
   /** Why nothing can be promised at the moment; empty when it can. */
   get problem(): string {
     return this.#sync.failure?.message ?? "";
+  }
+
+  /** How often something was written, and synced, since the start. */
+  get counts(): GroupSync["counts"] {
+    return this.#sync.counts;
   }
 
   /** True when it would be worth calling `quiet`. */

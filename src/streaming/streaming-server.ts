@@ -86,6 +86,11 @@ export class StreamingServer implements AsyncDisposable {
     return `${this.#base}/${asked.kind}/${this.#tokens.issue(asked)}`;
   }
 
+  /** Connections that carry an exec, an attach or a port-forward. */
+  get sessions(): number {
+    return this.#conversations.size;
+  }
+
   /** Ends all conversations, telling each client; what does not end soon is cut off. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#owned.dispose();
