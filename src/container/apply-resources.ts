@@ -39,26 +39,31 @@ export function checkedResources(resources: Resources, host: HostFacts): Section
   return { value, notices: [...notices, ...oom.notices] };
 }
 
+export interface Change {
+  readonly from: Resources;
+  readonly to: Resources;
+  /** False when a change was cut short or not taken back: some of what is in force may be neither `from` nor `to`. */
+  readonly isFromInForce: boolean;
+}
+
 /**
- * Changes the limits of a created or running container from one set to another, all of them again: doing it twice is the
- * same as doing it once, and `from` need not be what is in force everywhere. Some are changed when this throws.
+ * Changes the limits of a created or running container, all of them again: doing it twice is the same as doing it once.
+ * Some are changed when this throws.
  */
 export async function applyResources(
-  ports: ApplyPorts,
+  { operations, handlers, cgroupFiles, host, notice }: ApplyPorts,
   sandbox: Sandbox,
   id: string,
-  from: Resources,
-  to: Resources,
+  change: Change,
 ): Promise<void> {
-  const { operations, handlers, cgroupFiles, host, notice } = ports;
+  const { from, to } = change;
   const { value, notices } = checkedResources(to, host);
   for (const text of notices) notice(text);
-  const before = cgroupFiles.before(sandbox, id, from, to);
-  await write(operations, id, before);
+  await write(operations, id, cgroupFiles.before(sandbox, id, from, to));
   const { handler } = handlers.require(sandbox.runtimeHandler);
   await updateProcess(operations, handler, id, forRuntime(value, cgroupFiles.writesBandwidth));
-  const after = [...cgroupFiles.after(sandbox, id, value), ...scoreChange(ports, sandbox, id, from, to)];
-  await write(operations, id, after);
+  const score = scoreChange(change, cgroupFiles.directory(sandbox, id), host.minOomScoreAdj);
+  await write(operations, id, [...cgroupFiles.after(sandbox, id, value), ...score]);
 }
 
 /** What the kernel refuses is mostly more than the sandbox's own cgroup has. */
@@ -84,14 +89,7 @@ function forRuntime({ cpu, memory, hugepageLimits, unified }: OciResources, with
 }
 
 /** Only when it changes: processes may have raised their own. */
-function scoreChange(
-  { host, cgroupFiles }: ApplyPorts,
-  sandbox: Sandbox,
-  id: string,
-  from: Resources,
-  to: Resources,
-): readonly Operation[] {
-  if (from.oomScoreAdj === to.oomScoreAdj) return [];
-  const value = clampOomScoreAdj(to.oomScoreAdj, host.minOomScoreAdj).value;
-  return [{ op: "setOomScoreAdj", path: cgroupFiles.directory(sandbox, id), value }];
+function scoreChange({ from, to, isFromInForce }: Change, path: string, lowest: number): readonly Operation[] {
+  const isAsked = isFromInForce ? from.oomScoreAdj !== to.oomScoreAdj : to.oomScoreAdj !== 0;
+  return isAsked ? [{ op: "setOomScoreAdj", path, value: clampOomScoreAdj(to.oomScoreAdj, lowest).value }] : [];
 }

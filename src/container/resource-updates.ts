@@ -6,7 +6,7 @@ import { mergeResources, takenBack } from "../oci/merge-resources.ts";
 import { limitsOf, requireReady, type Sandbox, type SandboxLimits } from "../sandbox/sandbox.ts";
 import type { SandboxStore } from "../sandbox/sandbox-store.ts";
 import type { Store } from "../state/store.ts";
-import { type ApplyPorts, applyResources, checkedResources } from "./apply-resources.ts";
+import { type ApplyPorts, applyResources, type Change, checkedResources } from "./apply-resources.ts";
 import { type Container, isAlive, type Limits, resourcesOf } from "./container.ts";
 import type { ContainerStore } from "./container-store.ts";
 
@@ -79,7 +79,7 @@ export class ResourceUpdates {
         const intended = containers.get(id)?.limits?.intended;
         if (intended === undefined) return;
         log("applying limits whose update was cut short", { container: id });
-        await this.#apply(id, intended).catch((error: unknown) =>
+        await this.#apply(id, intended, false).catch((error: unknown) =>
           log("the limits are as they were", { container: id, error: messageOf(error) }),
         );
       }),
@@ -94,15 +94,16 @@ export class ResourceUpdates {
     const intended = mergeResources(before, asked);
     checkedResources(intended, host);
     await store.save([containers.updated({ ...container, limits: { applied: resourcesOf(container), intended } })]);
-    await this.#apply(id, intended);
+    await this.#apply(id, intended, container.limits?.intended === undefined);
   }
 
-  async #apply(id: string, intended: Resources): Promise<void> {
+  async #apply(id: string, intended: Resources, isFromInForce: boolean): Promise<void> {
     const container = this.#updatable(id);
     const applied = resourcesOf(container);
     try {
-      await this.#change(container, applied ?? NONE, intended);
+      await this.#change(container, { from: applied ?? NONE, to: intended, isFromInForce });
     } catch (error) {
+      this.#updatable(id);
       await this.#takeBack(container, intended);
       throw error;
     }
@@ -116,15 +117,15 @@ export class ResourceUpdates {
     const intended = takenBack(applied, failed);
     await this.#settle(id, { applied, intended });
     try {
-      await this.#change(container, failed, intended);
+      await this.#change(container, { from: failed, to: intended, isFromInForce: false });
       await this.#settle(id, { applied });
     } catch (error) {
       this.#ports.log("limits of a failed update may be in force", { container: id, error: messageOf(error) });
     }
   }
 
-  async #change(container: Container, from: Resources, to: Resources): Promise<void> {
-    await applyResources(this.#ports, this.#ports.findSandbox(container.sandboxId), container.id, from, to);
+  async #change(container: Container, change: Change): Promise<void> {
+    await applyResources(this.#ports, this.#ports.findSandbox(container.sandboxId), container.id, change);
   }
 
   async #settle(id: string, limits: Limits): Promise<void> {
