@@ -200,8 +200,8 @@ void exec_stream_ready(struct source *source, uint32_t events)
 	(void)events;
 	if (s->paused)
 		return;
-	/* What the process says is kept whole; a runtime that never gets to start it may say what it likes. */
-	if (e->job && e->job->captures[s - e->streams].length > EXEC_CAPTURED / 2 && job_wrote_pid(e->job)) {
+	/* What the process says is kept whole, and it may speak before the runtime has written its pid. */
+	if (e->job && e->job->captures[s - e->streams].length > EXEC_CAPTURED / 2) {
 		pause_stream(s);
 		return;
 	}

@@ -321,13 +321,6 @@ int job_start(struct monitor *m, const struct job_plan *plan)
 	return 0;
 }
 
-bool job_wrote_pid(const struct job *job)
-{
-	char path[PATH_MAX];
-
-	return (job->files & JOB_PID_FILE) && access(file_path(job, JOB_PID_FILE, path), F_OK) == 0;
-}
-
 int job_terminal(struct job *job)
 {
 	return job->console < 0 ? -ENOENT : terminal_receive(job->console);

@@ -256,7 +256,6 @@ int job_start(struct monitor *m, const struct job_plan *plan);
 void job_capture(struct job *job, int index, const char *data, size_t length);
 /* What its deadline does, now: the runtime is killed with all that it started. */
 void job_expire(struct job *job);
-bool job_wrote_pid(const struct job *job);
 /* The terminal that the runtime made and sent, once that has returned; or -errno. */
 int job_terminal(struct job *job);
 /* A pidfd of the process that the pid file names, if it is this monitor's child; else -errno. */

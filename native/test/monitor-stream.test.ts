@@ -12,6 +12,7 @@ import {
   openFds,
   remove,
   run,
+  script,
   streamRequest,
 } from "./monitor-fixture.ts";
 
@@ -95,6 +96,20 @@ test("a process that nobody reads is slowed, and then nothing of it is missing",
   for await (const output of session.output) if ("data" in output) bytes += output.data.length;
   assert.equal(bytes, 50_000_000);
   assert.deepEqual(await session.ended, { outcome: "exited", status: 5 });
+  await remove(s, b);
+});
+
+test("of what a process says before its runtime has written its pid nothing is missing", async () => {
+  using s = await node.sandbox();
+  const b = await run(s, "crun", "c1", ["sleep", "1000"]);
+  // The pid is written once the process has said all, which it must not get to, or after some hundred looks.
+  const wait = "i=0; while [ $i -lt 300 ] && kill -0 $(cat $1.early) 2>/dev/null; do i=$((i+1)); /bin/true; done";
+  const runtime = script(s.place, "early", `(head -c 4000000 /dev/zero & echo $! >$1.early); ${wait}; mv $1.early $1`);
+  using session = await exec(s, b, [], { argv: [runtime, "@pid-file"], stdin: false });
+  let bytes = 0;
+  for await (const output of session.output) if ("data" in output) bytes += output.data.length;
+  assert.equal(bytes, 4_000_000);
+  assert.deepEqual(await session.ended, { outcome: "exited", status: 0 });
   await remove(s, b);
 });
 
