@@ -1,0 +1,211 @@
+import assert from "node:assert/strict";
+import { createHash, randomBytes } from "node:crypto";
+import { readdir, readFile } from "node:fs/promises";
+import { after, before, describe, test } from "node:test";
+import { SpdyClient } from "../harness/spdy-client.ts";
+import { exec, removePod, runPod, SpdySession, streamUrl } from "../harness/streams.ts";
+import { TestNode } from "../harness/test-node.ts";
+import { upgrade } from "../harness/upgraded.ts";
+
+const MiB = 1 << 20;
+/** How many connections are cut at any byte. */
+const cuts = Number(process.env.NACELLE_CUTS ?? 100);
+/** What one long exec prints. */
+const megabytes = Number(process.env.NACELLE_EXEC_MB ?? 200);
+
+for (const runtime of ["crun", "runc"] as const) {
+  describe(`streams with ${runtime}`, () => {
+    const owned = new AsyncDisposableStack();
+    let node: TestNode;
+    let pod: Awaited<ReturnType<typeof runPod>>;
+
+    before(async () => {
+      node = owned.use(await TestNode.start({ defaultRuntime: runtime }));
+      pod = await runPod(node.cri, "streams");
+    });
+    after(() => owned.disposeAsync());
+
+    test("an exec carries bytes both ways as they are", async () => {
+      await using session = await exec(node.cri, pod.containerId, ["cat"], "stdin", "stdout");
+      const [sent, received] = [createHash("sha256"), createHash("sha256")];
+      session.stream("stdout").listen((data) => received.update(data));
+      for (let count = 0; count < 32; count += 1) {
+        const block = randomBytes(MiB);
+        sent.update(block);
+        await session.stream("stdin").write(block);
+      }
+      session.stream("stdin").end();
+      assert.equal(await session.exitCode(), 0);
+      assert.equal(received.digest("hex"), sent.digest("hex"));
+    });
+
+    test("an exec keeps its outputs apart and tells its exit code", async () => {
+      const script = "echo out; echo err >&2; exit 7";
+      await using session = await exec(node.cri, pod.containerId, ["sh", "-c", script], "stdout", "stderr");
+      assert.equal(await session.exitCode(), 7);
+      assert.equal(await session.stream("stdout").text(), "out\n");
+      assert.equal(await session.stream("stderr").text(), "err\n");
+    });
+
+    test(`an exec that prints ${megabytes} MB leaves the server as small as it was`, async (t) => {
+      const before = await residentBytes(node.server.pid);
+      const command = ["dd", "if=/dev/zero", "bs=1M", `count=${megabytes}`];
+      await using session = await exec(node.cri, pod.containerId, command, "stdout");
+      let bytes = 0;
+      let peak = 0;
+      let next = 0;
+      const looks: Promise<void>[] = [];
+      const started = performance.now();
+      session.stream("stdout").listen((data) => {
+        bytes += data.length;
+        if (bytes < next) return;
+        next += 50 * MiB;
+        looks.push(
+          residentBytes(node.server.pid).then((now) => {
+            peak = Math.max(peak, now);
+          }),
+        );
+      });
+      assert.equal(await session.exitCode(), 0);
+      const seconds = (performance.now() - started) / 1000;
+      await Promise.all(looks);
+      assert.equal(bytes, megabytes * MiB);
+      t.diagnostic(`${Math.round(megabytes / seconds)} MB/s, ${Math.round((peak - before) / MiB)} MiB more`);
+      assert.ok(peak - before < 64 * MiB, `${peak - before} bytes more`);
+    });
+
+    test("what a killed client leaves is killed, and nothing is held for it", async () => {
+      const session = await exec(node.cri, pod.containerId, ["sh", "-c", "echo $$; exec sleep 1000"], "stdout");
+      await new Promise<void>((resolve) => session.stream("stdout").listen(() => resolve()));
+      assert.equal(await commands("sleep 1000"), 1 + waiting);
+      session.client.destroy();
+      await settles(async () => assert.equal(await commands("sleep 1000"), waiting));
+    });
+
+    test(`${cuts} clients that are cut at any byte leave nothing`, async () => {
+      const before = (await readdir(`/proc/${node.server.pid}/fd`)).length;
+      for (let first = 0; first < cuts; first += 20) {
+        await Promise.all(Array.from({ length: 20 }, (_, index) => cut(node, pod.containerId, first + index)));
+      }
+      await settles(async () => {
+        assert.equal(await commands("cat"), 0);
+        assert.ok((await readdir(`/proc/${node.server.pid}/fd`)).length <= before);
+      });
+      await using session = await exec(node.cri, pod.containerId, ["echo", "still here"], "stdout");
+      assert.equal(await session.stream("stdout").text(), "still here\n");
+    });
+
+    test("an attached client ends the input that was open for one client", async () => {
+      const change = {
+        command: ["sh", "-c", "read line; echo got $line; cat; echo end"],
+        stdin: true,
+        stdinOnce: true,
+      };
+      const { podSandboxId, containerId } = await runPod(node.cri, "attached", change);
+      const asked = { containerId, stdin: true, stdout: true, stderr: true };
+      await using session = await SpdySession.open(
+        await streamUrl(node.cri, "Attach", asked),
+        ...(["stdin", "stdout", "stderr"] as const),
+      );
+      await session.stream("stdin").write("one\ntwo\n");
+      session.stream("stdin").end();
+      assert.equal(await session.stream("stdout").text(), "got one\ntwo\nend\n");
+      assert.equal(await session.exitCode(), 0);
+      await removePod(node.cri, podSandboxId);
+    });
+
+    test("forwarded connections reach the pod's own network, side by side", async () => {
+      const command = ["sh", "-c", "while :; do echo hello | nc -l -p 8080; done"];
+      const { podSandboxId, containerId } = await runPod(node.cri, "forwarded", { command });
+      await settles(async () => {
+        const cmd = ["cat", "/proc/net/tcp", "/proc/net/tcp6"];
+        const { stdout } = await node.cri.call("ExecSync", { containerId, cmd, timeout: "10" });
+        assert.match(stdout.toString(), /:1F90 /);
+      });
+      const url = await streamUrl(node.cri, "PortForward", { podSandboxId });
+      await using client = await SpdyClient.connect(url, ["portforward.k8s.io"]);
+      const open = async (port: string, requestid: string) => {
+        const error = await client.open({ streamtype: "error", port, requestid });
+        return { error, data: await client.open({ streamtype: "data", port, requestid }) };
+      };
+      const [served, refused] = [await open("8080", "0"), await open("9", "1")];
+      served.data.end();
+      assert.equal(await served.data.text(), "hello\n");
+      assert.match(await refused.error.text(), /port 9: /);
+      await removePod(node.cri, podSandboxId);
+    });
+
+    test("200 execs at once each get their own output", async () => {
+      const others = await Promise.all(["a", "b"].map((name) => runPod(node.cri, name)));
+      const containers = [pod, ...others];
+      const outputs = await Promise.all(
+        Array.from({ length: 200 }, async (_, index) => {
+          const { containerId } = containers[index % containers.length] ?? pod;
+          await using session = await exec(node.cri, containerId, ["echo", `number ${index}`], "stdout");
+          assert.equal(await session.exitCode(), 0);
+          return await session.stream("stdout").text();
+        }),
+      );
+      assert.deepEqual(
+        outputs,
+        outputs.map((_, index) => `number ${index}\n`),
+      );
+      for (const { podSandboxId } of others) await removePod(node.cri, podSandboxId);
+    });
+
+    test("nothing is left behind", async () => {
+      await removePod(node.cri, pod.podSandboxId);
+      await node.assertCleanEnd();
+    });
+  });
+}
+
+/** The containers' own processes sleep as well. */
+const waiting = 1;
+
+/** Cuts a connection in the handshake, among the streams or in the input, by its number. */
+async function cut(node: TestNode, containerId: string, number: number): Promise<void> {
+  const url = await streamUrl(node.cri, "Exec", { containerId, cmd: ["cat"], stdin: true, stdout: true });
+  const headers = ["Connection: Upgrade", "Upgrade: SPDY/3.1", "X-Stream-Protocol-Version: v4.channel.k8s.io"];
+  if (number % 5 === 0) {
+    const { link } = await upgrade(url, "POST", headers);
+    link.send(randomBytes(number % 17));
+    link.destroy();
+    return;
+  }
+  const client = await SpdyClient.connect(url, ["v4.channel.k8s.io"]);
+  const opened = ["error", "stdin", "stdout"].slice(0, number % 4);
+  for (const streamtype of opened) client.begin({ streamtype });
+  if (number % 4 === 3) {
+    const stdin = client.begin({ streamtype: "stdin" });
+    await Promise.race([stdin.accepted.catch(() => {}), client.closed]);
+    client.raw(randomBytes(number % 29));
+  }
+  client.destroy();
+  await client.closed;
+}
+
+/** How many processes of containers have this command line; all that run are seen here. */
+async function commands(line: string): Promise<number> {
+  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
+  const lines = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/cmdline`, "latin1").catch(() => "")));
+  return lines.filter((one) => one.replaceAll("\0", " ").trim() === line).length;
+}
+
+async function residentBytes(pid: number): Promise<number> {
+  const text = await readFile(`/proc/${pid}/status`, "utf8");
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(text)?.[1]) * 1024;
+}
+
+/** What others do after the last answer (a process being reaped) has no event here: it is looked at until a deadline. */
+async function settles(holds: () => Promise<void>): Promise<void> {
+  const deadline = performance.now() + 10_000;
+  while (true) {
+    try {
+      await holds();
+      return;
+    } catch (error) {
+      if (performance.now() > deadline) throw error;
+    }
+  }
+}
