@@ -255,6 +255,14 @@ describe("what a runtime handler says of itself", () => {
     assert.deepEqual(crun?.features, { recursiveReadOnlyMounts: false, userNamespaces: false });
     const log = await readFile(node.server.paths.log, "utf8");
     assert.equal(log.split("a runtime was tried and lacks a feature").length - 1, 2);
+    await runtime.set("run", "hold");
+    await node.server.stop();
+    await node.server.restart();
+    const held = (await runtime.held()).length;
+    assert.equal(held, 1);
+    const told = await node.cri.call("Status", {});
+    assert.equal(told.runtimeHandlers.find(({ name }) => name === "crun")?.features.userNamespaces, false);
+    assert.match(await readFile(node.server.paths.log, "utf8"), /lacks a feature.*"any".*no end within 10 s/);
     await node.assertCleanEnd();
   });
 });

@@ -16,23 +16,31 @@ export interface FeaturePorts extends TrialPorts {
   readonly kernel: HostFacts["kernel"];
 }
 
+type Results = Readonly<Record<string, TrialResult>>;
+
 /** What trials showed, by what they depend on. */
-type Shown = Readonly<Record<string, TrialResult>>;
+interface Shown {
+  /** Where user namespaces could be had; absent: nowhere. */
+  readonly kernel?: string;
+  readonly runtimes: Results;
+}
 
 /**
  * Completes what runtimes said of themselves: what this kernel cannot do no runtime can, and one that says nothing is tried
  * once. Results are kept in the state root for as long as runtime, kernel and nacelle are the same.
  */
 export async function completeFeatures(handlers: Handlers, ports: FeaturePorts): Promise<Handlers> {
-  const problem = await kernelProblem(ports);
-  if (problem !== "") ports.log.warn(problem);
-  const file = join(ports.paths.root, "trials.json");
+  const { paths, kernelRelease, log } = ports;
+  const file = join(paths.root, "trials.json");
   const before = await readShown(file);
+  const kernel = [(await stat(paths.root)).dev, kernelRelease, nacelleVersion].join(" ");
+  const problem = before.kernel === kernel ? "" : await kernelProblem(ports);
+  if (problem !== "") log.warn(problem);
   const shown: Record<string, TrialResult> = {};
   const entries: HandlerEntry[] = [];
   // One after the other: there are few, and each is tried once.
   for (const entry of handlers.list()) {
-    const found = await featuresOf(entry, before, shown, ports);
+    const found = await featuresOf(entry, before.runtimes, shown, ports);
     const features = {
       ...found,
       recursiveReadOnlyMounts: found.recursiveReadOnlyMounts && hasRecursiveReadOnly(ports),
@@ -40,8 +48,9 @@ export async function completeFeatures(handlers: Handlers, ports: FeaturePorts):
     const usersProblem = entry.problem || usersProblemOf(entry.handler, features) || problem;
     entries.push({ ...entry, features, usersProblem });
   }
-  await writeShown(file, before, shown).catch((error: unknown) => {
-    ports.log.warn("what the runtimes can do is not kept", { file, error: messageOf(error) });
+  const after = { ...(problem === "" ? { kernel } : {}), runtimes: shown };
+  await writeShown(file, before, after).catch((error: unknown) => {
+    log.warn("what the runtimes can do is not kept", { file, error: messageOf(error) });
   });
   return new Handlers(entries, handlers.defaultName);
 }
@@ -54,7 +63,7 @@ function hasRecursiveReadOnly({ kernel: [major, minor] }: FeaturePorts): boolean
 /** What it says of itself counts, where it says anything; a trial shows the rest. */
 async function featuresOf(
   { handler, features, problem }: HandlerEntry,
-  before: Shown,
+  before: Results,
   shown: Record<string, TrialResult>,
   ports: FeaturePorts,
 ): Promise<HandlerFeatures> {
@@ -75,7 +84,7 @@ const nothing: TrialResult = { recursiveReadOnlyMounts: false, userNamespaces: f
 
 async function resultOf(
   handler: RuntimeHandler,
-  before: Shown,
+  before: Results,
   shown: Record<string, TrialResult>,
   ports: FeaturePorts,
 ): Promise<TrialResult> {
@@ -106,10 +115,10 @@ async function identity(path: string): Promise<string> {
 async function readShown(file: string): Promise<Shown> {
   try {
     // Ours alone, in a directory of root's, and small.
-    return JSON.parse(await readFile(file, "utf8"));
+    return { runtimes: {}, ...JSON.parse(await readFile(file, "utf8")) };
   } catch {
     // Absent or damaged: everything is tried again.
-    return {};
+    return { runtimes: {} };
   }
 }
 

@@ -29,6 +29,9 @@ const ids = { containerId: 0, hostId: 2_000_000_000, length: 65_536 };
 const TRIAL_MS = 10_000;
 const STAGE_MS = 20_000;
 
+/** A runtime that hangs is not tried any further: the server would start late. */
+class NoEnd extends Error {}
+
 /** A place to try things in. Everything follows from its name, so that what a killed trial left is cleared by the next. */
 class Stage implements AsyncDisposable {
   readonly bundle: string;
@@ -99,12 +102,15 @@ class Stage implements AsyncDisposable {
       ...{ owner: this.id, what: `trial of ${handler.name}`, deadlineMs: TRIAL_MS, env: runtimeEnvironment },
       argv: runArgs(handler, { id: this.id, bundle: this.bundle, log: "/dev/stderr" }),
     });
+    if (result.outcome === "timedOut") {
+      // It is not asked to delete either: that would hang as well. What it has made is cleared with the stage.
+      await this.#perform([{ op: "rmtree", path: join(handler.root, this.id) }]);
+      throw new NoEnd(`no end within ${TRIAL_MS / 1000} s`);
+    }
     await deleteProcess(operations, handler, this.id);
     if (result.outcome === "exited" && result.status === 0) return true;
     if (result.outcome === "exited" && result.status === TRIAL_NO) return false;
-    throw new Error(
-      result.outcome === "timedOut" ? `no end within ${TRIAL_MS / 1000} s` : runtimeError(result.stderr.toString()),
-    );
+    throw new Error(runtimeError(result.stderr.toString()));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -142,6 +148,7 @@ export async function tryHandler(
   const input = { volume, cgroupsPath: ports.cgroups.ofTrial(stage.id).specPath };
   const attempt = (feature: string, run: () => Promise<boolean>) =>
     run().catch((error: unknown) => {
+      if (error instanceof NoEnd) throw error;
       report(feature, messageOf(error));
       return false;
     });
