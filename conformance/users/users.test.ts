@@ -139,6 +139,17 @@ for (const { handler, skip, settings } of [
       await node.assertClean();
     });
 
+    test("sees an image that it mounts, or a directory in it, with the owners that the image gives", async () => {
+      const sandbox = await pods.run("image-volume", { firstId: first });
+      const whole = { containerPath: "/whole", image: { image }, readonly: true };
+      const part = { ...whole, containerPath: "/part", imageSubPath: "data" };
+      const id = await pods.start(sandbox, "c", { firstId: first, mounts: [whole, part] });
+      assert.equal(await pods.sh(id, "stat -c %u:%g /whole /whole/data/daemons /part/daemons"), "0:0\n1:1\n1:1");
+      assert.equal(await pods.sh(id, "/whole/usr/local/bin/nnp; ! touch /whole/x 2>/dev/null"), "Effective uid: 0");
+      await pods.remove(sandbox);
+      await node.assertClean();
+    });
+
     test("lives through the death of the daemon, which then makes more containers in it", async () => {
       const sandbox = await pods.run("restart", { firstId: first });
       const before = await pods.start(sandbox, "before", { firstId: first });
