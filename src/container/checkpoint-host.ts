@@ -74,10 +74,10 @@ async function findExecutable(operations: Operations, name: string, owner: strin
   return undefined;
 }
 
-/** Whether it exits with 0, and the last line that it said if not. */
+/** Whether it exits with 0, and what it said first if not: what follows is mostly a consequence. */
 async function succeeds(operations: Operations, argv: readonly string[], owner: string) {
   const request = { owner, what: argv.slice(0, 2).join(" "), deadlineMs: LOOK_MS, argv, env: runtimeEnvironment };
   const { outcome, status, stdout, stderr } = await operations.run(request);
-  const said = `${stdout}\n${stderr}`.trim().split("\n").at(-1) ?? "";
+  const [said = ""] = `${stderr}\n${stdout}`.trim().split("\n");
   return { ok: outcome === "exited" && status === 0, said };
 }

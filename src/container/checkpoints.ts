@@ -57,8 +57,11 @@ export class Checkpoints {
   /** Removes what checkpoints of a daemon that was killed have left, and lets their containers run again. */
   async cleanUp(): Promise<void> {
     const { paths, operations, log } = this.#ports;
+    const patience = new AbortController();
     for (const id of await readdir(paths.checkpoints).catch(() => [])) {
       try {
+        // A new checkpoint of it may have been asked for already.
+        using _turn = await this.#turns.take(id, patience.signal);
         const partial = await readFile(posix.join(paths.checkpoints, id, "partial"), "utf8").catch(() => "");
         const unlink: readonly Operation[] = partial === "" ? [] : [{ op: "unlink", path: partial }];
         const operation = { owner: id, what: "removing an unfinished checkpoint", deadlineMs: FILES_MS };
