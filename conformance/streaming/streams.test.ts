@@ -99,6 +99,22 @@ for (const runtime of ["runc", "crun"] as const) {
       await once(child, "exit");
     });
 
+    test("a server that is killed takes its commands with it, and leaves what it was attached to", async () => {
+      const watched = await start("watched", "trap 'exit 9' TERM; echo up; while :; do sleep 0.05; done", {
+        tty: true,
+      });
+      const attached = crictl("attach", watched);
+      const executed = crictl("exec", "-i", watched, "sh", "-c", "trap '' HUP; echo up; exec sleep 91101");
+      assert.ok(executed.child.stdout !== null);
+      await once(executed.child.stdout, "data");
+      await node.server.kill();
+      await Promise.all([attached.ended, executed.ended]);
+      await node.server.restart();
+      while ((await pod.attempt(watched, "ps | grep -c '[9]1101'")).output.trim() !== "0");
+      await node.cri.call("StopContainer", { containerId: watched, timeout: "10" });
+      assert.equal((await node.cri.call("ContainerStatus", { containerId: watched })).status.exitCode, 9);
+    });
+
     test("nothing is left behind", async () => {
       await pod.remove();
       await node.assertClean();
