@@ -127,6 +127,12 @@ it("ends with clients that have said nothing", async () => {
   await closed;
 });
 
+it("closes a connection on which nothing is said", async () => {
+  await using node = await start(undefined, { idleMs: 20 });
+  const client = await SpdyClient.connect(node.server.url(portForward), ["portforward.k8s.io"]);
+  await client.closed;
+});
+
 it("cannot listen where somebody else does", async () => {
   await using node = await start();
   const { port } = new URL(node.server.url(portForward));

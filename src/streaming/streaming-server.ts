@@ -74,7 +74,7 @@ export class StreamingServer implements AsyncDisposable {
     const streaming = new StreamingServer(options, server);
     server.listen(port, address);
     await once(server, "listening");
-    streaming.#listening();
+    await streaming.#listening();
     return streaming;
   }
 
@@ -107,7 +107,7 @@ export class StreamingServer implements AsyncDisposable {
     clearTimeout(cutOff);
   }
 
-  #listening(): void {
+  async #listening(): Promise<void> {
     const { address, tls, log } = this.#options;
     const bound = this.#server.address();
     if (bound === null || typeof bound === "string") throw new Error("a listening TCP server has no address");
@@ -118,7 +118,7 @@ export class StreamingServer implements AsyncDisposable {
     const problem = (message: string) => log.warn("streaming certificate could not be renewed", { problem: message });
     // Only with TLS files is it a server of TLS.
     const server = this.#server as TlsServer;
-    this.#owned.use(watchTlsFiles(tls, (material) => server.setSecureContext(material), problem));
+    this.#owned.use(await watchTlsFiles(tls, (material) => server.setSecureContext(material), problem));
   }
 
   /** What a token stands for; it is used up. Throws a Refusal (404, 405). */

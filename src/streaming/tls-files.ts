@@ -21,34 +21,40 @@ export async function readTlsFiles({ cert, key }: TlsFiles): Promise<TlsMaterial
 }
 
 /**
- * Looks at the files every ten seconds and gives what they hold after a change. Looking, because what replaces
- * certificates moves links that a watch does not see. `problem` is told once for each change that could not be used.
+ * Gives what the files hold, now and after each change, which is looked for every ten seconds: what replaces certificates
+ * moves links that a watch does not see. Throws when they cannot be used now; later `problem` is told, once for each
+ * change, and they are tried again.
  */
-export function watchTlsFiles(
+export async function watchTlsFiles(
   files: TlsFiles,
   use: (material: TlsMaterial) => void,
   problem: (message: string) => void,
-): Disposable {
-  let seen: string | undefined;
+): Promise<Disposable> {
+  let [used, told] = ["", ""];
   let isLooking = false;
-  const look = async () => {
-    const now = `${await identity(files.cert)} ${await identity(files.key)}`;
-    const isNew = seen !== undefined && now !== seen;
-    seen = now;
-    if (isNew) use(await readTlsFiles(files));
+  const look = async (now: string) => {
+    use(await readTlsFiles(files));
+    used = now;
   };
-  const tick = () => {
+  const tick = async () => {
     if (isLooking) return;
     isLooking = true;
-    look()
-      .catch((error: unknown) => problem(messageOf(error)))
-      .finally(() => {
-        isLooking = false;
+    const now = await identities(files);
+    if (now !== used) {
+      await look(now).catch((error: unknown) => {
+        if (told !== now) problem(messageOf(error));
+        told = now;
       });
+    }
+    isLooking = false;
   };
-  tick();
-  const timer = setInterval(tick, LOOK_MS).unref();
+  await look(await identities(files));
+  const timer = setInterval(() => void tick(), LOOK_MS).unref();
   return { [Symbol.dispose]: () => clearInterval(timer) };
+}
+
+async function identities({ cert, key }: TlsFiles): Promise<string> {
+  return `${await identity(cert)} ${await identity(key)}`;
 }
 
 async function readNamed(setting: string, path: string): Promise<Buffer> {
