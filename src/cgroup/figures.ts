@@ -86,34 +86,44 @@ export function limitOf(value: number | undefined): number | undefined {
  * have forty lines of which a handful matters.
  */
 export function fieldOf(text: string, key: string): number | undefined {
-  const start = text.startsWith(`${key} `) ? 0 : text.indexOf(`\n${key} `) + 1;
-  if (start === 0 && !text.startsWith(`${key} `)) return undefined;
-  const at = start + key.length + 1;
-  const end = text.indexOf("\n", at);
-  return parseNumber(end === -1 ? text.slice(at) : text.slice(at, end));
+  for (let at = text.indexOf(key); at !== -1; at = text.indexOf(key, at + 1)) {
+    const value = at + key.length + 1;
+    if ((at === 0 || text[at - 1] === "\n") && text[value - 1] === " ")
+      return digits(text, value, text.indexOf("\n", at));
+  }
+  return undefined;
+}
+
+/** The number between two places of a text, or from one to the end; undefined unless it is one. */
+function digits(text: string, start: number, end: number): number | undefined {
+  return parseNumber(end === -1 ? text.slice(start) : text.slice(start, end));
 }
 
 /** The text of a *.pressure file; undefined unless it has a line "some". */
 export function parsePressure(text: string): Pressure | undefined {
-  const some = parsePressureLine(text, "some");
-  if (some === undefined) return undefined;
-  return { some, full: parsePressureLine(text, "full") ?? { total: 0, avg10: 0, avg60: 0, avg300: 0 } };
+  const some = parsePressureLine(text, "some ");
+  return some === undefined ? undefined : { some, full: parsePressureLine(text, "\nfull ") ?? nothingWaited };
 }
 
-const pressureLines = { some: linePattern("some"), full: linePattern("full") };
+const nothingWaited: PressureLine = { total: 0, avg10: 0, avg60: 0, avg300: 0 };
 
-function linePattern(name: string): RegExp {
-  return new RegExp(
-    `^${name} avg10=(\\d{1,3}\\.\\d{1,3}) avg60=(\\d{1,3}\\.\\d{1,3}) avg300=(\\d{1,3}\\.\\d{1,3}) total=(\\d{1,20})$`,
-    "m",
-  );
+/** "some avg10=0.00 avg60=0.00 avg300=0.00 total=0" */
+function parsePressureLine(text: string, name: string): PressureLine | undefined {
+  const start = text.indexOf(name);
+  if (start === -1) return undefined;
+  const line = text.slice(start + name.length, lineEnd(text, start + name.length));
+  const part = (key: string): number => {
+    const at = line.indexOf(key);
+    const blank = line.indexOf(" ", at);
+    return at === -1 ? Number.NaN : Number(line.slice(at + key.length, blank === -1 ? undefined : blank));
+  };
+  const parsed = { total: part("total="), avg10: part("avg10="), avg60: part("avg60="), avg300: part("avg300=") };
+  return Object.values(parsed).every((value) => value >= 0 && value < 2 ** 64) ? parsed : undefined;
 }
 
-function parsePressureLine(text: string, name: "some" | "full"): PressureLine | undefined {
-  const match = pressureLines[name].exec(text);
-  if (match === null) return undefined;
-  const [, avg10, avg60, avg300, total] = match;
-  return { total: Number(total), avg10: Number(avg10), avg60: Number(avg60), avg300: Number(avg300) };
+function lineEnd(text: string, from: number): number {
+  const end = text.indexOf("\n", from);
+  return end === -1 ? text.length : end;
 }
 
 /** "8:0 rbytes=1 wbytes=2 rios=3 wios=4 …", a line per device, as io.stat of v2 has it. */

@@ -1,4 +1,4 @@
-import { PayloadReader, PayloadWriter } from "../lib/wire.ts";
+import { PayloadWriter, WireError } from "../lib/wire.ts";
 
 /** Messages of the launcher's stats reader; native/README.md is their specification. */
 export const statsMessage = { add: 0x0401, remove: 0x0402, read: 0x0403 } as const;
@@ -63,14 +63,31 @@ export function encodeStatsRead(level: number, slots: readonly number[]): Buffer
   return payload;
 }
 
-/** Throws `WireError` where the payload is too short. */
+/**
+ * Throws `WireError` where the payload is too short. By offsets: thousands of texts would each need several objects of a
+ * `PayloadReader`'s.
+ */
 export function decodeStatsReadings(payload: Buffer): StatsReading[] {
-  return new PayloadReader(payload).list((r) => ({
-    timeNs: r.u64(),
-    texts: r.list((file) => {
-      const errno = file.u16();
-      const bytes = file.bytes();
-      return errno === 0 ? bytes.toString("latin1") : undefined;
-    }),
-  }));
+  const end = payload.length;
+  let at = 0;
+  const take = (length: number): number => {
+    if (end - at < length) throw new WireError(`payload ends at byte ${end}`);
+    at += length;
+    return at - length;
+  };
+  const count = (itemBytes: number): number => {
+    const items = payload.readUInt32LE(take(4));
+    if (items * itemBytes > end) throw new WireError(`list of ${items} items in ${end} bytes`);
+    return items;
+  };
+  const text = (): string | undefined => {
+    const errno = payload.readUInt16LE(take(2));
+    const length = payload.readUInt32LE(take(4));
+    const start = take(length);
+    return errno === 0 ? payload.toString("latin1", start, start + length) : undefined;
+  };
+  return Array.from({ length: count(12) }, () => {
+    const timeNs = payload.readBigUInt64LE(take(8));
+    return { timeNs, texts: Array.from({ length: count(6) }, text) };
+  });
 }

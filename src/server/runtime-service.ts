@@ -1,6 +1,7 @@
 import type { RuntimeServiceDefinition } from "./generated/runtime/v1/RuntimeService.ts";
 import type { CallObserver } from "./handler.ts";
 import type { Service } from "./listen.ts";
+import { withQuickAnswers } from "./message-encoder.ts";
 import type {
   CheckpointPort,
   ContainerPort,
@@ -62,12 +63,15 @@ export interface RuntimePorts {
   readonly status: StatusPort;
 }
 
+/** What is asked for often, of all pods at once. */
+const large = [
+  ...(["ListContainerStats", "ListPodSandboxStats", "ListPodSandboxMetrics"] as const),
+  ...(["StreamContainerStats", "StreamPodSandboxStats", "StreamPodSandboxMetrics"] as const),
+];
+
 /** RuntimeService on top of the domain. What it does not serve answers UNIMPLEMENTED with its name. */
-export function runtimeService(
-  definition: RuntimeServiceDefinition,
-  ports: RuntimePorts,
-  observe: CallObserver,
-): Service {
+export function runtimeService(plain: RuntimeServiceDefinition, ports: RuntimePorts, observe: CallObserver): Service {
+  const definition = withQuickAnswers(plain, large);
   const [unaries, streams] = [unaryCalls(ports), streamingCalls(definition, ports)];
   return [definition, serviceHandlers<RuntimeServiceDefinition>(definition, unaries, streams, observe)];
 }
