@@ -58,6 +58,12 @@ export class CriClient implements Disposable {
     return await this.#unary(method, {}, options);
   }
 
+  /** Calls a method and answers the bytes of the answer. */
+  async answerBytes(name: string, request: Message, options: CallOptions = {}): Promise<Buffer> {
+    const method = { ...this.#method(name), responseDeserialize: (bytes: Buffer) => bytes };
+    return (await this.#unary(method, request, options)) as Buffer;
+  }
+
   /** Calls a method that answers with a stream, and collects it. */
   async stream(name: string, request: Message, { deadlineMs = patienceMs }: CallOptions = {}): Promise<Message[]> {
     const { path, requestSerialize, responseDeserialize } = this.#method(name);

@@ -27,6 +27,7 @@ import {
   encodeStatsAdd,
   encodeStatsRead,
   encodeStatsRemove,
+  type StatsReading,
   statsMessage,
 } from "../../src/launcher/stats-protocol.ts";
 import { encodeFrame, type Frame, FrameReader, REPLY } from "../../src/lib/wire.ts";
@@ -49,6 +50,12 @@ function frame(name: string): Frame {
   const [read, ...rest] = new FrameReader().push(bytes(name));
   assert.ok(read !== undefined && rest.length === 0);
   return read;
+}
+
+function readings(payload: Buffer): readonly StatsReading[] {
+  const found: StatsReading[] = [];
+  decodeStatsReadings(payload, (reading) => found.push(reading));
+  return found;
 }
 
 const head = { owner: "sb1", what: "mount of the root file system", deadlineMs: 10_000 };
@@ -177,7 +184,7 @@ const replies: Readonly<Record<string, readonly [number, (payload: Buffer) => un
   "startStats.reply": [message.startStats, decodeServing, { socketPath: "/run/n/u/6", pid: 4245 }],
   "stats.read.reply": [
     statsMessage.read,
-    decodeStatsReadings,
+    readings,
     [
       { timeNs: 1_795_262_400_000_000_001n, texts: ["12\n", undefined] },
       { timeNs: 1_795_262_400_000_000_002n, texts: [] },

@@ -4,7 +4,7 @@ import { mkdirSync, readdirSync, readFileSync, rmdirSync, symlinkSync, writeFile
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import type { Launcher } from "../../src/launcher/launcher.ts";
-import type { StatsSet } from "../../src/launcher/stats-protocol.ts";
+import type { StatsReading, StatsSet } from "../../src/launcher/stats-protocol.ts";
 import { StatsReader } from "../../src/launcher/stats-reader.ts";
 import { PayloadReader, PayloadWriter } from "../../src/lib/wire.ts";
 import { binary, isAlive, mounts, options, RawLauncher, Site, until } from "./launcher-fixture.ts";
@@ -34,6 +34,14 @@ function makeCgroup(site: Site): { readonly path: string } & Disposable {
   };
 }
 
+async function readAll(reader: StatsReader, level: number, slots: readonly number[]): Promise<readonly StatsReading[]> {
+  const readings: StatsReading[] = [];
+  await reader.read(level, slots, (reading, index) => {
+    assert.equal(index, readings.push(reading) - 1);
+  });
+  return readings;
+}
+
 const openFiles = (pid: number) => readdirSync(`/proc/${pid}/fd`).length;
 
 describe("the stats reader", () => {
@@ -45,11 +53,11 @@ describe("the stats reader", () => {
     const later = { level: 2, keep: false, directory: 0, name: "figures" };
     await stats.add(3, { netns: "", directories: [site.dir], files: [later, kept("absent"), kept("figures")] });
     const before = process.hrtime.bigint();
-    const [first] = await stats.read(1, [3]);
+    const [first] = await readAll(stats, 1, [3]);
     assert.deepEqual(first?.texts, [undefined, "1\n"]);
     assert.ok(first.timeNs > 1_600_000_000_000_000_000n && before > 0n);
     writeFileSync(path, "22\n");
-    assert.deepEqual((await stats.read(2, [3]))[0]?.texts, ["22\n", undefined, "22\n"]);
+    assert.deepEqual((await readAll(stats, 2, [3]))[0]?.texts, ["22\n", undefined, "22\n"]);
   });
 
   it("does not follow links, and answers nothing of a file beyond 8 KiB", async () => {
@@ -63,7 +71,7 @@ describe("the stats reader", () => {
       directories: [site.dir],
       files: ["large", "fits", "link"].map((name) => kept(name)),
     });
-    assert.deepEqual((await stats.read(1, [0]))[0]?.texts, [undefined, "x".repeat(8191), undefined]);
+    assert.deepEqual((await readAll(stats, 1, [0]))[0]?.texts, [undefined, "x".repeat(8191), undefined]);
   });
 
   it("answers more sets than a frame holds, each once and in order", async () => {
@@ -74,7 +82,7 @@ describe("the stats reader", () => {
     await Promise.all(
       slots.map((slot) => stats.add(slot, { netns: "", directories: [site.dir], files: [kept(`f${slot}`)] })),
     );
-    const readings = await stats.read(1, slots.toReversed());
+    const readings = await readAll(stats, 1, slots.toReversed());
     assert.deepEqual(
       readings.map(({ texts }) => texts[0]?.split(" ")[0]),
       slots.toReversed().map(String),
@@ -89,13 +97,13 @@ describe("the stats reader", () => {
     const set: StatsSet = { netns: "", directories: [cgroup.path], files: [kept("cgroup.procs")] };
     await stats.add(1, set);
     const idle = openFiles(pid);
-    assert.deepEqual((await stats.read(1, [1]))[0]?.texts, [""]);
+    assert.deepEqual((await readAll(stats, 1, [1]))[0]?.texts, [""]);
     assert.equal(openFiles(pid), idle + 1);
     rmdirSync(cgroup.path);
-    assert.deepEqual((await stats.read(1, [1]))[0]?.texts, [undefined]);
+    assert.deepEqual((await readAll(stats, 1, [1]))[0]?.texts, [undefined]);
     assert.equal(openFiles(pid), idle);
     mkdirSync(cgroup.path);
-    assert.deepEqual((await stats.read(1, [1]))[0]?.texts, [""]);
+    assert.deepEqual((await readAll(stats, 1, [1]))[0]?.texts, [""]);
   });
 
   it("holds as many files after a thousand sets came and went as before", async () => {
@@ -108,7 +116,7 @@ describe("the stats reader", () => {
     for (let round = 0; round < 1_000; round++) {
       const slot = round % 7;
       await stats.add(slot, set);
-      await stats.read(1, [slot]);
+      await readAll(stats, 1, [slot]);
       if (round % 2 === 1) await stats.remove([slot, slot, 9]);
     }
     await stats.remove([0, 1, 2, 3, 4, 5, 6]);
@@ -129,7 +137,7 @@ describe("the stats reader", () => {
     for (const slot of slots)
       await stats.add(slot, { netns: "", directories: [site.dir], files: [kept("f"), kept("f")] });
     for (let round = 0; round < 3; round++) {
-      const readings = await stats.read(1, slots);
+      const readings = await readAll(stats, 1, slots);
       assert.deepEqual(new Set(readings.flatMap(({ texts }) => texts)), new Set(["1"]));
     }
     assert.ok(openFiles(pid) <= 80 - 50, `${openFiles(pid)} files`);
@@ -145,13 +153,13 @@ describe("the stats reader", () => {
     const own = readFileSync("/proc/self/net/dev", "utf8").split("\n").length;
     await stats.add(1, { netns, directories: [], files: [] });
     await stats.add(2, { netns: join(site.dir, "absent"), directories: [], files: [] });
-    const [inside, absent] = await stats.read(1, [1, 2]);
+    const [inside, absent] = await readAll(stats, 1, [1, 2]);
     assert.match(inside?.texts[0] ?? "", /^ *lo: +0 /m);
     assert.deepEqual(absent?.texts, [undefined]);
     assert.equal(readFileSync(`/proc/${pid}/net/dev`, "utf8").split("\n").length, own);
     assert.ok(!readdirSync(`/proc/${pid}/fd`).some((fd) => Number(fd) > 5), "nothing of it is open");
     await launcher.perform([{ op: "unpin", path: netns }], options);
-    assert.deepEqual((await stats.read(1, [1]))[0]?.texts, [undefined]);
+    assert.deepEqual((await readAll(stats, 1, [1]))[0]?.texts, [undefined]);
   });
 
   it("refuses what is out of bounds and goes on", async () => {
@@ -167,9 +175,9 @@ describe("the stats reader", () => {
       [0, { netns: "", directories: Array.from({ length: 17 }, () => "/x"), files: [] }],
     ];
     for (const [slot, set] of bad) await assert.rejects(stats.add(slot, set), { message: /error 1: ADD/ });
-    await assert.rejects(stats.read(1, [0]), { message: /error 1: READ/ });
+    await assert.rejects(readAll(stats, 1, [0]), { message: /error 1: READ/ });
     await stats.add(0, { netns: "", directories: [], files: [] });
-    assert.deepEqual((await stats.read(1, [0]))[0]?.texts, []);
+    assert.deepEqual((await readAll(stats, 1, [0]))[0]?.texts, []);
   });
 
   it("answers mutated requests and lives", async () => {
@@ -199,7 +207,7 @@ describe("the stats reader", () => {
     process.kill(launcher.pid, "SIGKILL");
     await launcher.lost;
     await until("the second has ended", () => !isAlive(second.pid) && !second.reader.isOpen);
-    await assert.rejects(second.reader.read(1, [0]), { kind: "unavailable" });
+    await assert.rejects(readAll(second.reader, 1, [0]), { kind: "unavailable" });
     using again = (await open(await site.start(2n))).reader;
     assert.ok(again.isOpen);
     assert.equal(site.records().length, 1, "its record is there for fencing");

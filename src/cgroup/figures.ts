@@ -117,8 +117,10 @@ function parsePressureLine(text: string, name: string): PressureLine | undefined
     const blank = line.indexOf(" ", at);
     return at === -1 ? Number.NaN : Number(line.slice(at + key.length, blank === -1 ? undefined : blank));
   };
-  const parsed = { total: part("total="), avg10: part("avg10="), avg60: part("avg60="), avg300: part("avg300=") };
-  return Object.values(parsed).every((value) => value >= 0 && value < 2 ** 64) ? parsed : undefined;
+  const [total, avg10, avg60, avg300] = [part("total="), part("avg10="), part("avg60="), part("avg300=")];
+  // Not so of what is no number, either.
+  const isWhole = total >= 0 && avg10 >= 0 && avg60 >= 0 && avg300 >= 0;
+  return isWhole && total + avg10 + avg60 + avg300 < 2 ** 65 ? { total, avg10, avg60, avg300 } : undefined;
 }
 
 function lineEnd(text: string, from: number): number {

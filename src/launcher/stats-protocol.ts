@@ -63,31 +63,33 @@ export function encodeStatsRead(level: number, slots: readonly number[]): Buffer
   return payload;
 }
 
+/** Told of each reading of an answer, in their order. */
+export type TakeReading = (reading: StatsReading, index: number) => void;
+
 /**
- * Throws `WireError` where the payload is too short. By offsets: thousands of texts would each need several objects of a
- * `PayloadReader`'s.
+ * Gives away each reading before it makes the next, and returns how many there were: thousands of texts that live at
+ * once would cost more than all else. Throws `WireError` where the payload is too short.
  */
-export function decodeStatsReadings(payload: Buffer): StatsReading[] {
+export function decodeStatsReadings(payload: Buffer, take: TakeReading): number {
   const end = payload.length;
   let at = 0;
-  const take = (length: number): number => {
+  const skip = (length: number): number => {
     if (end - at < length) throw new WireError(`payload ends at byte ${end}`);
     at += length;
     return at - length;
   };
-  const count = (itemBytes: number): number => {
-    const items = payload.readUInt32LE(take(4));
-    if (items * itemBytes > end) throw new WireError(`list of ${items} items in ${end} bytes`);
-    return items;
-  };
   const text = (): string | undefined => {
-    const errno = payload.readUInt16LE(take(2));
-    const length = payload.readUInt32LE(take(4));
-    const start = take(length);
+    const errno = payload.readUInt16LE(skip(2));
+    const length = payload.readUInt32LE(skip(4));
+    const start = skip(length);
     return errno === 0 ? payload.toString("latin1", start, start + length) : undefined;
   };
-  return Array.from({ length: count(12) }, () => {
-    const timeNs = payload.readBigUInt64LE(take(8));
-    return { timeNs, texts: Array.from({ length: count(6) }, text) };
-  });
+  const count = payload.readUInt32LE(skip(4));
+  for (let index = 0; index < count; index++) {
+    const timeNs = payload.readBigUInt64LE(skip(8));
+    const texts: (string | undefined)[] = [];
+    for (let left = payload.readUInt32LE(skip(4)); left > 0; left--) texts.push(text());
+    take({ timeNs, texts }, index);
+  }
+  return count;
 }

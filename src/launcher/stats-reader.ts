@@ -9,9 +9,9 @@ import {
   encodeStatsAdd,
   encodeStatsRead,
   encodeStatsRemove,
-  type StatsReading,
   type StatsSet,
   statsMessage,
+  type TakeReading,
 } from "./stats-protocol.ts";
 
 const REPLY_MS = 10_000;
@@ -53,17 +53,21 @@ export class StatsReader implements Disposable {
     await this.#call(statsMessage.remove, encodeStatsRemove(slots), "closing statistics files");
   }
 
-  /** One reading for each place, in their order. Rejects with `unavailable` when the process is lost. */
-  async read(level: number, slots: readonly number[]): Promise<readonly StatsReading[]> {
-    const readings: StatsReading[] = [];
-    while (readings.length < slots.length) {
-      const rest = slots.slice(readings.length);
-      const payload = await this.#call(statsMessage.read, encodeStatsRead(level, rest), "reading statistics");
-      const page = decodeStatsReadings(payload);
-      if (page.length === 0) throw new DomainError("internal", "the stats reader answers nothing");
-      readings.push(...page);
+  /**
+   * Tells `take` of one reading for each place, in their order; resolves when it was told of all. Rejects with
+   * `unavailable` when the process is lost, maybe in the middle.
+   */
+  async read(level: number, slots: readonly number[], take: TakeReading): Promise<void> {
+    for (let done = 0; done < slots.length; ) {
+      const from = done;
+      const payload = await this.#call(
+        statsMessage.read,
+        encodeStatsRead(level, slots.slice(from)),
+        "reading statistics",
+      );
+      done += decodeStatsReadings(payload, (reading, index) => take(reading, from + index));
+      if (done === from) throw new DomainError("internal", "the stats reader answers nothing");
     }
-    return readings;
   }
 
   [Symbol.dispose](): void {

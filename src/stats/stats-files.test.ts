@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { StatsReading, StatsSet } from "../launcher/stats-protocol.ts";
+import type { StatsSet, TakeReading } from "../launcher/stats-protocol.ts";
 import { DomainError } from "../lib/errors.ts";
 import { type FileReader, StatsFiles, type Subject } from "./stats-files.ts";
 
@@ -17,9 +17,11 @@ class FakeReader implements FileReader {
     for (const slot of slots) this.table.delete(slot);
   }
 
-  async read(level: number, slots: readonly number[]): Promise<readonly StatsReading[]> {
+  async read(level: number, slots: readonly number[], take: TakeReading): Promise<void> {
     if (!this.isOpen) throw new DomainError("unavailable", "the reader died");
-    return slots.map((slot) => ({ timeNs: BigInt(level), texts: [this.table.get(slot)?.netns] }));
+    for (const [index, slot] of slots.entries()) {
+      take({ timeNs: BigInt(level), texts: [this.table.get(slot)?.netns] }, index);
+    }
   }
 
   [Symbol.dispose](): void {
@@ -36,15 +38,20 @@ function setUp() {
   const ids = new Set(["a", "b", "c"]);
   const open = async () => readers[readers.push(new FakeReader()) - 1] ?? new FakeReader();
   const files = new StatsFiles({ open, ids: () => ids });
-  const texts = async (...names: string[]) =>
-    (await files.read(1, names.map(subject))).map(({ texts: [text] }) => text);
+  const texts = async (...names: string[]) => {
+    const found: (string | undefined)[] = [];
+    await files.read(1, names.map(subject), ({ texts: [text] }, index) => {
+      found[index] = text;
+    });
+    return found;
+  };
   return { files, readers, ids, texts };
 }
 
 describe("the files of many subjects", () => {
   it("are described once, by a reader that is started when it is needed", async () => {
     const { files, readers, texts } = setUp();
-    assert.deepEqual(await files.read(1, []), []);
+    await files.read(1, [], () => assert.fail("told of nothing"));
     assert.equal(readers.length, 0);
     assert.deepEqual(await Promise.all([texts("a", "b"), texts("b", "net c")]), [
       ["/a", "/b"],

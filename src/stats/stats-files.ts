@@ -1,4 +1,4 @@
-import { STATS_SLOTS, type StatsReading, type StatsSet } from "../launcher/stats-protocol.ts";
+import { STATS_SLOTS, type StatsSet, type TakeReading } from "../launcher/stats-protocol.ts";
 import { DomainError } from "../lib/errors.ts";
 
 /** The process that reads files; the launcher's `StatsReader`. */
@@ -7,7 +7,7 @@ export interface FileReader extends Disposable {
   readonly isOpen: boolean;
   add(slot: number, set: StatsSet): Promise<void>;
   remove(slots: readonly number[]): Promise<void>;
-  read(level: number, slots: readonly number[]): Promise<readonly StatsReading[]>;
+  read(level: number, slots: readonly number[], take: TakeReading): Promise<void>;
 }
 
 /** Something whose files are read together. */
@@ -45,14 +45,17 @@ export class StatsFiles implements Disposable {
     this.#ports = ports;
   }
 
-  /** One reading per subject, in their order. Rejects with `unavailable` when the reader dies twice in a row. */
-  async read(level: number, subjects: readonly Subject[]): Promise<readonly StatsReading[]> {
-    if (subjects.length === 0) return [];
+  /**
+   * Tells `take` of one reading per subject, in their order, and of some twice when the reader died in between. Rejects
+   * with `unavailable` when that happens twice in a row.
+   */
+  async read(level: number, subjects: readonly Subject[], take: TakeReading): Promise<void> {
+    if (subjects.length === 0) return;
     try {
-      return await this.#read(await this.#opened(), level, subjects);
+      await this.#read(await this.#opened(), level, subjects, take);
     } catch (error) {
       if (!(error instanceof DomainError && error.kind === "unavailable")) throw error;
-      return await this.#read(await this.#opened(), level, subjects);
+      await this.#read(await this.#opened(), level, subjects, take);
     }
   }
 
@@ -60,14 +63,13 @@ export class StatsFiles implements Disposable {
     this.#reader?.[Symbol.dispose]();
   }
 
-  async #read(reader: FileReader, level: number, subjects: readonly Subject[]): Promise<readonly StatsReading[]> {
+  async #read(reader: FileReader, level: number, subjects: readonly Subject[], take: TakeReading): Promise<void> {
     const fresh = subjects.filter(({ id }) => !this.#slots.has(id));
     if (fresh.length > 0) this.#forgetGone(reader);
     // Sent in this order, answered in this order: nobody reads a place before it is described.
     const added = fresh.filter(({ id }) => !this.#slots.has(id)).map((subject) => this.#add(reader, subject));
     const slots = subjects.map(({ id }) => this.#slots.get(id) ?? 0);
-    const [readings] = await Promise.all([reader.read(level, slots), ...added]);
-    return readings;
+    await Promise.all([reader.read(level, slots, take), ...added]);
   }
 
   async #add(reader: FileReader, { id, files }: Subject): Promise<void> {

@@ -5,6 +5,7 @@ import { FigureFiles } from "../cgroup/figure-files.ts";
 import { recordedV2 } from "../cgroup/figures.fixture.ts";
 import { aContainer, epoch } from "../container/container.fixture.ts";
 import type { Container } from "../container/container.ts";
+import type { TakeReading } from "../launcher/stats-protocol.ts";
 import { aSandbox } from "../sandbox/sandbox.fixture.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import type { Subject } from "./stats-files.ts";
@@ -30,7 +31,7 @@ class FakeHost {
   timeNs = 1_000_000_000n;
   readonly service = new StatsService({
     figures: this.figures,
-    files: { read: (level, subjects) => this.#read(level, subjects) },
+    files: { read: (level, subjects, take) => this.#read(level, subjects, take) },
     cgroupOf: (sandbox, id) => `${sandbox.config.cgroupParent}/${id}`,
     parentOf: ({ config }) => config.cgroupParent,
     netnsOf: ({ id, config }) => (config.namespaces.network === "pod" ? `/ns/${id}` : ""),
@@ -50,16 +51,16 @@ class FakeHost {
     return this.containers.at(-1) ?? aContainer(state);
   }
 
-  async #read(level: number, subjects: readonly Subject[]) {
+  async #read(level: number, subjects: readonly Subject[], take: TakeReading): Promise<void> {
     this.reads.push(subjects.map(({ id }) => id));
     await Promise.resolve();
-    return subjects.map(({ id, files }) => {
+    for (const [index, { id, files }] of subjects.entries()) {
       const set = files();
       const texts = set.files.filter((file) => file.level <= level).map(({ name }) => recordedV2[name]);
       const network = set.netns === "" ? [] : [`h\nh\nlo: ${zeros} 0 ${zeros} 0\neth0: 5 ${zeros} 6 ${zeros}\n`];
       const all = [...texts, ...network];
-      return { timeNs: this.timeNs, texts: this.gone.has(id) ? all.map(() => undefined) : all };
-    });
+      take({ timeNs: this.timeNs, texts: this.gone.has(id) ? all.map(() => undefined) : all }, index);
+    }
   }
 }
 

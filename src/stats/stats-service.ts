@@ -133,19 +133,13 @@ export class StatsService {
   }
 
   async #read(level: FigureLevel, subjects: readonly Subject[]): Promise<Batch> {
-    const readings = await this.#ports.files.read(level, subjects);
     const usages = new Map<string, Usage>();
     const networks = new Map<string, NetworkStats>();
-    for (const [index, { id }] of subjects.entries()) {
-      const reading = readings[index];
-      if (reading === undefined) continue;
-      const [text] = reading.texts;
+    await this.#ports.files.read(level, subjects, (reading, index) => {
+      const id = subjects[index]?.id ?? "";
       if (!id.startsWith(NETWORK)) this.#addUsage(usages, id, level, reading);
-      else if (text !== undefined) {
-        const interfaces = parseNetDev(text).filter(({ name }) => name !== "lo");
-        networks.set(id, { timeNs: reading.timeNs, interfaces });
-      }
-    }
+      else addNetwork(networks, id, reading);
+    });
     this.#forgetRates();
     return { usages, networks };
   }
@@ -168,6 +162,10 @@ export class StatsService {
 }
 
 const NETWORK = "network ";
+
+function addNetwork(into: Map<string, NetworkStats>, id: string, { timeNs, texts: [text] }: StatsReading): void {
+  if (text !== undefined) into.set(id, { timeNs, interfaces: parseNetDev(text).filter(({ name }) => name !== "lo") });
+}
 
 function networkKey({ id }: Sandbox): string {
   return NETWORK + id;
