@@ -6,7 +6,7 @@ import test, { after, before, describe } from "node:test";
 import { promisify } from "node:util";
 import { status } from "@grpc/grpc-js";
 import { hasStatus } from "../harness/cri-client.ts";
-import { idMappings, sandboxConfig } from "../harness/cri-configs.ts";
+import { containerConfig, idMappings, sandboxConfig } from "../harness/cri-configs.ts";
 import type { CustomImage } from "../harness/custom-image.ts";
 import { written } from "../harness/event.ts";
 import { Gated } from "../harness/gated.ts";
@@ -79,6 +79,14 @@ for (const { handler, skip, settings } of [
       );
       assert.equal(await pods.sh(id, "stat -c %u:%a /dev/shm /dev/shm/file"), "0:1777\n0:644");
       assert.equal(await pods.sh(id, "hostname"), "sysctls");
+      const devices = [{ hostPath: "/dev/zero", containerPath: "/dev/other", permissions: "r" }];
+      const config = { ...containerConfig("devices", { firstId: first }), devices };
+      const other = await node.cri.call("CreateContainer", { podSandboxId: sandbox, config, sandboxConfig: null });
+      await node.cri.call("StartContainer", other);
+      assert.equal(
+        await pods.sh(other.containerId, "head -c 3 /dev/other | wc -c; ls -l /dev/other | cut -c1"),
+        "3\nc",
+      );
       const shm = await pods.sh(id, "grep ' /dev/shm ' /proc/mounts");
       for (const option of ["nosuid", "nodev", "noexec"]) assert.ok(shm.includes(option), shm);
       await pods.remove(sandbox);

@@ -82,12 +82,13 @@ async function statAll(
 }
 
 /** From the launcher's "type mode uid gid rdev size"; undefined when it is no device. */
-function parseStat({ containerPath, permissions }: DeviceRequest, text: string): ResolvedDevice | undefined {
+function parseStat({ hostPath, containerPath, permissions }: DeviceRequest, text: string): ResolvedDevice | undefined {
   const [kind = "", mode, uid, gid, rdev] = text.split(" ");
   const type = kind === "b" || kind === "c" || kind === "p" ? kinds[kind] : undefined;
   if (type === undefined) return undefined;
   const number = BigInt(rdev ?? 0);
   return {
+    hostPath,
     containerPath,
     type,
     major: Number((number >> 8n) & 0xfffn),

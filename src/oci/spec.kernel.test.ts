@@ -284,6 +284,7 @@ for (const name of ["runc", "crun"]) {
           {
             containerPath: "/dev/fuse2",
             type: "c",
+            hostPath: "/dev/fuse",
             major: 10,
             minor: 229,
             mode: 0o640,

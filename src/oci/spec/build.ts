@@ -53,7 +53,7 @@ export function buildSpec(input: SpecInput): BuiltSpec {
       process: { ...process.value, ...confinement.process },
       root: { path: input.rootfs, readonly: readonlyRootfs },
       ...(input.namespaces.uts === "new" ? { hostname: input.hostname } : {}),
-      mounts: mounts.value.mounts,
+      mounts: [...mounts.value.mounts, ...devices.mounts],
       annotations: containerAnnotations(input),
       linux,
     },

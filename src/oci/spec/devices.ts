@@ -1,11 +1,13 @@
 import { invalidArgument } from "../../lib/errors.ts";
 import type { ResolvedDevice, SpecInput } from "./input.ts";
 import { cleanTarget } from "./path.ts";
-import type { OciDevice, OciDeviceRule } from "./types.ts";
+import type { OciDevice, OciDeviceRule, OciMount } from "./types.ts";
 
 export interface Devices {
   readonly nodes: readonly OciDevice[];
   readonly rules: readonly OciDeviceRule[];
+  /** Those that are mounted and not made. */
+  readonly mounts: readonly OciMount[];
 }
 
 const ANY = undefined;
@@ -47,10 +49,32 @@ export function isPassableHostDevice(path: string): boolean {
 export function buildDevices(input: SpecInput): Devices {
   const requested = input.devices.map((device, index) => checked(device, `devices[${index}]`));
   if (!input.config.security.privileged) {
-    return { nodes: unique(requested).map(toNode), rules: [...DEFAULT_RULES, ...requested.flatMap(toRule)] };
+    return { ...made(unique(requested), input), rules: [...DEFAULT_RULES, ...requested.flatMap(toRule)] };
   }
   const host = input.hostDevices.filter((device) => isPassableHostDevice(device.containerPath));
-  return { nodes: unique([...host, ...requested]).map(toNode), rules: [{ allow: true, access: "rwm" }] };
+  return { ...made(unique([...host, ...requested]), input), rules: [{ allow: true, access: "rwm" }] };
+}
+
+/**
+ * Nobody makes a device in a user namespace: runtimes mount the host's, and runc the one that the host has at the path in the
+ * container. So one at another path is mounted by us.
+ */
+function made(devices: readonly ResolvedDevice[], { namespaces }: SpecInput): Omit<Devices, "rules"> {
+  const isElsewhere = ({ hostPath, containerPath }: ResolvedDevice) =>
+    namespaces.user !== "host" && hostPath !== containerPath;
+  return {
+    nodes: devices.filter((device) => !isElsewhere(device)).map(toNode),
+    mounts: devices.filter(isElsewhere).map(toMount),
+  };
+}
+
+function toMount({ hostPath, containerPath }: ResolvedDevice): OciMount {
+  return {
+    destination: containerPath,
+    type: "bind",
+    source: hostPath,
+    options: ["bind", "rprivate", "rw", "nosuid", "noexec"],
+  };
 }
 
 function checked(device: ResolvedDevice, field: string): ResolvedDevice {

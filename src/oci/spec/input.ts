@@ -43,6 +43,7 @@ export interface ImageVolume {
 
 /** One device node; the caller has expanded directories. */
 export interface ResolvedDevice {
+  readonly hostPath: string;
   readonly containerPath: string;
   readonly type: "b" | "c" | "p";
   readonly major: number;

@@ -149,6 +149,7 @@ test("lists volumes of the image that nothing else covers", () => {
 });
 
 const FUSE: ResolvedDevice = {
+  hostPath: "/dev/fuse",
   containerPath: "/dev/fuse",
   type: "c",
   major: 10,
@@ -165,6 +166,21 @@ test("makes requested nodes and allows them alone, with the permissions given", 
   assert.deepEqual(rules[0], { allow: false, access: "rwm" });
   assert.deepEqual(rules.at(-1), { allow: true, type: "c", major: 10, minor: 229, access: "rw" });
   assert.throws(() => buildDevices({ ...sampleInput, devices: [{ ...FUSE, permissions: "rx" }] }), /permissions/);
+});
+
+test("mounts a device at another path in a user namespace, where runtimes would take the host's at that path", () => {
+  const namespaces = { ...sampleInput.namespaces, user: "/pins/user" };
+  const devices = [FUSE, { ...FUSE, containerPath: "/dev/other" }];
+  const built = buildDevices({ ...sampleInput, devices, namespaces });
+  assert.deepEqual(
+    built.nodes.map(({ path }) => path),
+    ["/dev/fuse"],
+  );
+  assert.deepEqual(
+    built.mounts.map(({ source, destination }) => [source, destination]),
+    [["/dev/fuse", "/dev/other"]],
+  );
+  assert.deepEqual(buildDevices({ ...sampleInput, devices }).mounts, []);
 });
 
 test("gives privileged containers the host's nodes but not those that a container has of its own", () => {
