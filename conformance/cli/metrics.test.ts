@@ -47,7 +47,9 @@ test("metrics and health tell what a pod has cost and what is missing, on the so
   assert.equal((await fetch("http://127.0.0.1:9409/state")).status, 404);
 
   assert.deepEqual(await ask(socket, "/healthz"), { status: 200, body: '{"status":"ok"}\n' });
-  for (const pid of await processes("nacelle-launche")) process.kill(pid, "SIGKILL");
+  const launchers = await processes("nacelle-native");
+  assert.ok(launchers.length > 0);
+  for (const pid of launchers) process.kill(pid, "SIGKILL");
   const deadline = AbortSignal.timeout(30_000);
   while ((await ask(socket, "/healthz")).status !== 200) deadline.throwIfAborted();
   await node.cri.call("StopPodSandbox", { podSandboxId });

@@ -94,7 +94,7 @@ void launcher_dispatch(struct launcher *launcher, struct frame_header header, st
 		{ MSG_HELLO, hello },		    { MSG_RUN, run_request },	    { MSG_PERFORM, perform_request },
 		{ MSG_CANCEL, job_cancel },	    { MSG_WATCH, watch_request },   { MSG_UNWATCH, unwatch_request },
 		{ MSG_START_MONITOR, monitor_request }, { MSG_START_UNPACK, unpack_request }, { MSG_KILL, kill_request },
-		{ MSG_START_STATS, stats_request },
+		{ MSG_START_STATS, stats_request },	    { MSG_NOTIFY, notify_request },
 	};
 
 	if (!launcher->greeted && header.type != MSG_HELLO) {

@@ -152,6 +152,7 @@ void perform_reaped(struct job *job);
 void monitor_request(struct launcher *launcher, struct frame_header request, struct reader *reader);
 void unpack_request(struct launcher *launcher, struct frame_header request, struct reader *reader);
 void stats_request(struct launcher *launcher, struct frame_header request, struct reader *reader);
+void notify_request(struct launcher *launcher, struct frame_header request, struct reader *reader);
 
 /* launcher-watch.c */
 void watch_request(struct launcher *launcher, struct frame_header request, struct reader *reader);

@@ -12,7 +12,7 @@ const LAST = 2n ** 63n;
 /** Launcher requests of the golden file, without those that start what would outlive the test. */
 const samples = readFileSync(join(import.meta.dirname, "golden.txt"), "utf8")
   .split("\n")
-  .filter((line) => /^(run|perform|cancel|watch|unwatch|startUnpack|kill) /.test(line))
+  .filter((line) => /^(run|perform|cancel|watch|unwatch|startUnpack|kill|notify) /.test(line))
   .map((line) => Buffer.from(line.split(" ")[1] ?? "", "hex"));
 
 /** A small generator (Lehmer): the same frames in each run. */

@@ -14,6 +14,7 @@ import {
   encodeCancel,
   encodeHello,
   encodeKill,
+  encodeNotify,
   encodePerform,
   encodeRun,
   encodeStartMonitor,
@@ -142,6 +143,7 @@ const requests: Readonly<Record<string, readonly [number, Buffer]>> = {
   unwatch: [message.unwatch, encodeUnwatch("c/ctr1")],
   startUnpack: [message.startUnpack, encodeStartUnpack("/var/l/1", 30_000)],
   kill: [message.kill, encodeKill({ pid: 99, startTime: 5n }, 15)],
+  notify: [message.notify, encodeNotify("@/org/manager", "READY=1\nSTATUS=ready")],
   startStats: [message.startStats, Buffer.alloc(0)],
   "stats.add": [
     statsMessage.add,

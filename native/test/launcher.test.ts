@@ -182,6 +182,16 @@ describe("the launcher", () => {
     assert.deepEqual(readdirSync(join(site.runDir, "u")), []);
   });
 
+  it("says why a service manager cannot be told, and goes on", async () => {
+    await using site = new Site();
+    const launcher = await site.start();
+    await assert.rejects(launcher.notify(join(site.dir, "absent"), "READY=1"), /No such file|ENOENT/);
+    await assert.rejects(launcher.notify("@nobody-listens-here", "READY=1"), /refused|ECONNREFUSED/);
+    await assert.rejects(launcher.notify(`/${"x".repeat(108)}`, "READY=1"), /NOTIFY/);
+    await assert.rejects(launcher.notify("relative", "READY=1"), /NOTIFY/);
+    await launcher.unwatch("none");
+  });
+
   it("refuses what is out of bounds and goes on", async () => {
     await using site = new Site();
     await using raw = new RawLauncher([binary, "launcher", site.runDir, "5", ""]);

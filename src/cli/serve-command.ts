@@ -29,6 +29,7 @@ import { NodeStatus } from "./node-status.ts";
 import { notReady } from "./not-ready.ts";
 import { type OpenNode, openNode, openStore } from "./open-node.ts";
 import { reloadOnHangup } from "./reload.ts";
+import { ServiceManager, takeSettings } from "./service-manager.ts";
 import { startStreaming } from "./streaming.ts";
 import { nacelleVersion } from "./version-command.ts";
 
@@ -83,6 +84,7 @@ function firstSignal(): AbortSignal {
 /** Everything that the server is made of, in the order of its making; it is taken down in reverse. */
 async function serve(config: Config, log: Log, signal: AbortSignal): Promise<void> {
   requireRoot();
+  const managed = takeSettings(process.env, process.pid);
   const binary = await nativeBinary();
   await using owned = new AsyncDisposableStack();
   await mkdir(config.runDir, { recursive: true, mode: 0o711 });
@@ -105,13 +107,17 @@ async function serve(config: Config, log: Log, signal: AbortSignal): Promise<voi
   owned.use(await serveCri(node, streaming, observer(log, metrics)));
   // First of all to end: whoever listens would otherwise keep the server waiting.
   owned.use(node.daemon.events);
+  const ports = { launcher: node.parts.launcher, health: () => health(node.parts), log };
+  const manager = owned.use(new ServiceManager(managed, ports));
   let phase = "ready";
   admin.serve(adminPorts(node, metrics, () => phase));
   if (config.metrics.listen !== "") owned.use(await serveMetrics(config.metrics.listen, metrics, log));
   log.info("ready", { listen: config.listen, version: nacelleVersion });
+  await manager.ready(`serving ${config.listen}`);
   if (!signal.aborted) await once(signal, "abort");
   phase = "stopping";
   log.info("stopping: calls in flight are finished, pods go on running");
+  await manager.stopping();
 }
 
 function logSettings({ log }: Config) {

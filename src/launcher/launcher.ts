@@ -22,6 +22,7 @@ import {
   encodeCancel,
   encodeHello,
   encodeKill,
+  encodeNotify,
   encodePerform,
   encodeRun,
   encodeStartMonitor,
@@ -176,11 +177,15 @@ export class Launcher implements Operations, AsyncDisposable {
     if (reply.isError && decodeError(reply.payload).code !== errorCode.noSuch) this.#refuse(reply, "signal", 0);
   }
 
+  /** Tells the service manager that listens on `socket` (a path, or "@name" for an abstract one), as sd_notify(3) does. */
+  async notify(socket: string, text: string): Promise<void> {
+    await this.#call(message.notify, encodeNotify(socket, text), "word to the service manager");
+  }
+
   /** A process that fills the existing directory `dir`; it accepts one connection, within 10 s, and ends with it, or after `silenceMs` without a byte. */
   async startUnpack(dir: string, silenceMs: number): Promise<{ readonly socketPath: string; readonly pid: number }> {
-    return decodeServing(
-      await this.#call(message.startUnpack, encodeStartUnpack(dir, silenceMs), `unpacking into ${dir}`),
-    );
+    const payload = encodeStartUnpack(dir, silenceMs);
+    return decodeServing(await this.#call(message.startUnpack, payload, `unpacking into ${dir}`));
   }
 
   /** The process that reads statistics; it accepts one connection, within 10 s, and ends with it. */
@@ -191,9 +196,7 @@ export class Launcher implements Operations, AsyncDisposable {
   /** What is being done or waits, oldest first. */
   snapshot(): OperationInFlight[] {
     const now = performance.now();
-    return [...this.#inFlight].map(({ owner, what, since, waiting }) => {
-      return { owner, what, seconds: Math.round((now - since) / 1000), waiting };
-    });
+    return [...this.#inFlight].map(({ since, ...one }) => ({ ...one, seconds: Math.round((now - since) / 1000) }));
   }
 
   /** Ends all operations and the process; waits at most 5 s for it. */

@@ -12,6 +12,7 @@ export const message = {
   unwatch: 0x0206,
   startUnpack: 0x0207,
   kill: 0x0208,
+  notify: 0x0209,
   startStats: 0x020a,
   exited: 0x4201,
 } as const;
@@ -155,6 +156,10 @@ export function decodeServing(payload: Buffer): { readonly socketPath: string; r
 
 export function encodeKill(process: ProcessName, signal: number): Buffer {
   return new PayloadWriter().u32(process.pid).u64(process.startTime).u32(signal).done();
+}
+
+export function encodeNotify(socket: string, text: string): Buffer {
+  return new PayloadWriter().str(socket).str(text).done();
 }
 
 export function decodeExited(payload: Buffer): Exited {
