@@ -309,4 +309,40 @@ export const guards: readonly Guard[] = [
     test: "src/oci/spec/build.test.ts",
     name: "masks the power meters",
   },
+  {
+    of: ["CVE-2026-35469"],
+    layers: [
+      {
+        file: "src/streaming/spdy/frame-parser.ts",
+        text: "if (length > MAX_CONTROL_BYTES) throw",
+        without: "if (length > 0xffffff) throw",
+      },
+    ],
+    test: "src/streaming/spdy/frames.test.ts",
+    name: "refuses a control frame beyond all bounds",
+  },
+  {
+    of: ["CVE-2026-35469"],
+    layers: [
+      {
+        file: "src/streaming/spdy/header-block.ts",
+        text: "maxOutputLength: MAX_BLOCK_BYTES",
+        without: "maxOutputLength: 1 << 30",
+      },
+    ],
+    test: "src/streaming/spdy/header-block.test.ts",
+    name: "refuses a bomb",
+  },
+  {
+    of: ["CVE-2022-23471", "CVE-2025-64329"],
+    layers: [
+      {
+        file: "src/streaming/command.ts",
+        text: "using session = await command.open(signal);",
+        without: "const session = await command.open(signal);",
+      },
+    ],
+    test: "src/streaming/spdy-command.test.ts",
+    name: "carries input and output, then tells success",
+  },
 ];

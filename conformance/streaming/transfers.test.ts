@@ -154,6 +154,17 @@ for (const runtime of ["crun", "runc"] as const) {
       for (const { podSandboxId } of others) await removePod(node.cri, podSandboxId);
     });
 
+    test("a server that stops tells its clients, and what they ran is killed", async () => {
+      await using session = await exec(node.cri, pod.containerId, ["sleep", "92000"], "stdin", "stdout");
+      await settles(async () => assert.equal(await commands("sleep 92000"), 1));
+      await node.server.stop();
+      assert.match(await session.error.text(), /the runtime is stopping/);
+      await settles(async () => assert.equal(await commands("sleep 92000"), 0));
+      await node.server.restart();
+      await using again = await exec(node.cri, pod.containerId, ["echo", "again"], "stdout");
+      assert.equal(await again.stream("stdout").text(), "again\n");
+    });
+
     test("nothing is left behind", async () => {
       await removePod(node.cri, pod.podSandboxId);
       await node.assertCleanEnd();
