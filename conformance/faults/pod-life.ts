@@ -125,6 +125,8 @@ async function createContainer(node: Node, pod: Pod, sandbox: string, attempt: n
     metadata: { name },
     image: { image: pod.image },
     command: ["/bin/sh", "-c", COMMANDS[name]],
+    // Of an image, so that there is a mount more to be found again, and an image to be held.
+    mounts: [{ containerPath: "/image", image: { image: pod.image }, imageSubPath: "bin", readonly: true }],
     logPath: `${name}.log`,
     linux: { securityContext: { namespaceOptions: namespacesOf(pod) } },
   };
