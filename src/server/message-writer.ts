@@ -16,15 +16,17 @@ export class MessageWriter {
     this.#bytes[this.#at++] = rest;
   }
 
-  /** Any integer of 64 bits; a negative one as its two's complement. */
+  /** Any integer of 64 bits; a negative one as its two's complement. Halves: arithmetic on a bigint makes a new one each time. */
   bigVarint(value: bigint): void {
     this.#room(10);
-    let rest = BigInt.asUintN(64, value);
-    while (rest > 0x7fn) {
-      this.#bytes[this.#at++] = Number(rest & 0x7fn) | 0x80;
-      rest >>= 7n;
+    let low = Number(BigInt.asUintN(32, value));
+    let high = Number(BigInt.asUintN(32, value >> 32n));
+    while (high > 0) {
+      this.#bytes[this.#at++] = (low & 0x7f) | 0x80;
+      low = ((low >>> 7) | (high << 25)) >>> 0;
+      high >>>= 7;
     }
-    this.#bytes[this.#at++] = Number(rest);
+    this.varint(low);
   }
 
   double(value: number): void {
