@@ -33,20 +33,28 @@ export class Crictl {
 
   /** Runs a command that may fail. */
   async attempt(...args: string[]): Promise<Outcome> {
+    return await this.attemptWith(undefined, ...args);
+  }
+
+  /** The same, with this as its whole input; undefined: the input is empty. */
+  async attemptWith(input: string | Buffer | undefined, ...args: string[]): Promise<Outcome> {
+    const [program = "", ...rest] = await this.command(...args);
+    return await new Promise((resolve) => {
+      const child = execFile(program, rest, { timeout: limitMs, maxBuffer: 1 << 26 }, (error, stdout, stderr) => {
+        resolve({ code: error === null ? 0 : Number(error.code ?? -1), stdout, stderr });
+      });
+      // What it does not read before it ends is nobody's loss.
+      child.stdin?.on("error", () => {}).end(input);
+    });
+  }
+
+  /** The words of a command line for this server, for who runs it by other means. */
+  async command(...args: string[]): Promise<readonly string[]> {
     const config = join(this.#folder, "crictl.yaml");
     const { endpoint } = this.#server;
     await mkdir(this.#folder, { recursive: true });
     await writeFile(config, `runtime-endpoint: ${endpoint}\nimage-endpoint: ${endpoint}\ntimeout: 30\n`);
-    return await new Promise((resolve) => {
-      execFile(
-        tool("crictl"),
-        [`--config=${config}`, ...args],
-        { timeout: limitMs, maxBuffer: 1 << 24 },
-        (error, stdout, stderr) => {
-          resolve({ code: error === null ? 0 : Number(error.code ?? -1), stdout, stderr });
-        },
-      );
-    });
+    return [tool("crictl"), `--config=${config}`, ...args];
   }
 
   /** A command with JSON output. The caller names the part of the answer that it reads. */

@@ -63,6 +63,11 @@ export class SpdyClient implements AsyncDisposable {
     return stream;
   }
 
+  /** Resolves when every stream that was begun is on its way. */
+  async flushed(): Promise<void> {
+    await this.#last;
+  }
+
   /** Resolves with the answer. */
   ping(): Promise<void> {
     const id = this.#nextPing;
