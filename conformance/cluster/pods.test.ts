@@ -3,6 +3,7 @@ import { ClusterNode } from "./cluster-node.ts";
 import { skipWithoutKubelet } from "./kubelet.ts";
 import { testLife } from "./life.ts";
 import { testLogs } from "./logs.ts";
+import { testStreaming } from "./streaming.ts";
 import { testSurroundings } from "./surroundings.ts";
 import { variants } from "./variants.ts";
 
@@ -18,10 +19,11 @@ for (const { name, runtime, featureGates } of variants) {
     after(() => owned.disposeAsync());
 
     // Mostly they wait, each with a pod of its own.
-    describe("its pods", { concurrency: true }, () => {
+    describe("its pods", { concurrency: true, timeout: 300_000 }, () => {
       testLife(node);
       testSurroundings(node);
       testLogs(node);
+      testStreaming(node);
     });
 
     test("nothing is left of them", async () => await node().assertCleanEnd());

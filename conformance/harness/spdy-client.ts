@@ -1,3 +1,4 @@
+import type { ConnectionOptions } from "node:tls";
 import { constants, createDeflate, createInflate, type Deflate, type Inflate } from "node:zlib";
 import { type Link, upgrade } from "./upgraded.ts";
 
@@ -36,9 +37,9 @@ export class SpdyClient implements AsyncDisposable {
   }
 
   /** Rejects with NotUpgraded when the server refuses. */
-  static async connect(url: string, protocols: readonly string[]): Promise<SpdyClient> {
+  static async connect(url: string, protocols: readonly string[], tls?: ConnectionOptions): Promise<SpdyClient> {
     const versions = protocols.map((protocol) => `X-Stream-Protocol-Version: ${protocol}`);
-    const { answer, link } = await upgrade(url, "POST", ["Connection: Upgrade", "Upgrade: SPDY/3.1", ...versions]);
+    const { answer, link } = await upgrade(url, "POST", ["Connection: Upgrade", "Upgrade: SPDY/3.1", ...versions], tls);
     return new SpdyClient(link, answer.headers.get("x-stream-protocol-version")?.[0]);
   }
 

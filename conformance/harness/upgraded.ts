@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
+import { type ConnectionOptions, connect as connectTls } from "node:tls";
 
 /** Bytes to and from a server that has agreed to change the protocol. */
 export interface Link {
@@ -34,16 +35,19 @@ export class NotUpgraded extends Error {
   }
 }
 
-/** Asks for an upgrade over plain HTTP. Rejects with NotUpgraded when the server refuses. */
+/** Asks for an upgrade over HTTP or, with `tls` for what to trust, HTTPS. Rejects with NotUpgraded when the server refuses. */
 export async function upgrade(
   url: string,
   method: "GET" | "POST",
   headers: readonly string[],
+  tls: ConnectionOptions = {},
 ): Promise<{ readonly answer: Answer; readonly link: SocketLink }> {
-  const { hostname, port, pathname, search, host } = new URL(url);
-  const socket = connect(Number(port), hostname.replaceAll(/[[\]]/g, ""));
-  await once(socket, "connect");
-  socket.write([`${method} ${pathname}${search} HTTP/1.1`, `Host: ${host}`, ...headers, "", ""].join("\r\n"));
+  const { protocol, hostname, port, pathname, search, host: authority } = new URL(url);
+  const to = { port: Number(port), host: hostname.replaceAll(/[[\]]/g, "") };
+  const isSecure = protocol === "https:";
+  const socket = isSecure ? connectTls({ ...to, ...tls }) : connect(to);
+  await once(socket, isSecure ? "secureConnect" : "connect");
+  socket.write([`${method} ${pathname}${search} HTTP/1.1`, `Host: ${authority}`, ...headers, "", ""].join("\r\n"));
   let text = "";
   for await (const [chunk] of on(socket)) {
     text += chunk.toString("latin1");

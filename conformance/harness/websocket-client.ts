@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
+import type { ConnectionOptions } from "node:tls";
 import { type Link, upgrade } from "./upgraded.ts";
 
 const opcode = { text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const;
@@ -22,11 +23,11 @@ export class WebSocketClient implements AsyncDisposable {
   }
 
   /** Rejects with NotUpgraded when the server refuses. */
-  static async connect(url: string, protocols: readonly string[]): Promise<WebSocketClient> {
+  static async connect(url: string, protocols: readonly string[], tls?: ConnectionOptions): Promise<WebSocketClient> {
     const key = randomBytes(16).toString("base64");
     const headers = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"];
     if (protocols.length > 0) headers.push(`Sec-WebSocket-Protocol: ${protocols.join(", ")}`);
-    const { answer, link } = await upgrade(url, "GET", [...headers, `Sec-WebSocket-Key: ${key}`]);
+    const { answer, link } = await upgrade(url, "GET", [...headers, `Sec-WebSocket-Key: ${key}`], tls);
     const expected = createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64");
     if (answer.headers.get("sec-websocket-accept")?.[0] !== expected) throw new Error("a wrong Sec-WebSocket-Accept");
     return new WebSocketClient(link, answer.headers.get("sec-websocket-protocol")?.[0] ?? "");
