@@ -3,6 +3,7 @@ import { ClusterNode } from "./cluster-node.ts";
 import { skipWithoutKubelet } from "./kubelet.ts";
 import { testLife } from "./life.ts";
 import { testLogs } from "./logs.ts";
+import { testStatistics } from "./statistics.ts";
 import { testStreaming } from "./streaming.ts";
 import { testSurroundings } from "./surroundings.ts";
 import { variants } from "./variants.ts";
@@ -24,6 +25,7 @@ for (const { name, runtime, featureGates } of variants) {
       testSurroundings(node);
       testLogs(node);
       testStreaming(node);
+      testStatistics(node, "PodAndContainerStatsFromCRI" in featureGates);
     });
 
     test("nothing is left of them", async () => await node().assertCleanEnd());
