@@ -55,6 +55,8 @@ for (const { handler, skip, settings } of [
         assert.equal(await pods.sh(id, "id -u; stat -c %u:%g / /bin/busybox /etc/hosts"), "0\n0:0\n0:0\n0:0");
         const map = (await pods.sh(id, "cat /proc/self/uid_map")).split(/\s+/).map(Number);
         assert.deepEqual(map, [0, first, 65_536]);
+        // By /proc/self/fd, to the pipes themselves: they are its user's.
+        assert.equal(await pods.sh(id, "echo out >/dev/stdout; cat /dev/stdin"), "out");
         await pods.sh(id, "touch /made; chown 33:33 /made; echo more >>/etc/passwd; echo x >/etc/hostname");
         const upper = join(node.server.paths.root, "containers", id, "upper");
         assert.equal((await stat(join(upper, "made"))).uid, first + 33);

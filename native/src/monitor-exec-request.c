@@ -4,6 +4,22 @@
 
 #include "monitor-exec.h"
 
+/* An end of a pipe is its user's, whom a runtime may not know: crun 1.8 leaves it to nobody in a user namespace. 0 or -errno. */
+static int give(const struct exec *e, int fd)
+{
+	return e->has_owner && fchown(fd, e->uid, e->gid) < 0 ? -errno : 0;
+}
+
+/* Fields that came later: who does not send them does not know them. */
+static void read_owner(struct reader *r, struct exec *asked)
+{
+	asked->has_owner = r->at < r->end;
+	if (!asked->has_owner)
+		return;
+	asked->uid = wire_u32(r);
+	asked->gid = wire_u32(r);
+}
+
 /* The process says all of it into a pipe, whatever of it is wanted: the runtime says there why it failed. */
 static int open_streams(struct exec *e, int stdio[3])
 {
@@ -15,7 +31,7 @@ static int open_streams(struct exec *e, int stdio[3])
 		(void)fcntl(ends[0], F_SETFL, O_NONBLOCK);
 		e->streams[i].source.fd = ends[0];
 		stdio[i + 1] = ends[1];
-		if (loop_add(&e->monitor->loop, &e->streams[i].source, EPOLLIN) < 0)
+		if (give(e, ends[1]) < 0 || loop_add(&e->monitor->loop, &e->streams[i].source, EPOLLIN) < 0)
 			return -ENOMEM;
 	}
 	if (!(e->wanted & STREAM_STDIN) || (e->wanted & STREAM_TERMINAL))
@@ -25,7 +41,7 @@ static int open_streams(struct exec *e, int stdio[3])
 	(void)fcntl(ends[1], F_SETFL, O_NONBLOCK);
 	stdio[0] = ends[0];
 	input_open(&e->input, e->monitor, ends[1]);
-	return 0;
+	return give(e, ends[0]);
 }
 
 /* Starts the runtime for an exec that is described so far; or answers with an error. */
@@ -102,6 +118,7 @@ void exec_request(struct monitor *m, struct request *to, struct reader *r)
 	asked.allowed = wire_u64(r);
 	valid = arguments_read(m, r, &plan) && deadline_valid(plan.deadline) && asked.timeout <= MAX_DEADLINE;
 	plan.process = wire_bytes(r);
+	read_owner(r, &asked);
 	if (!r->bad && acceptable(m, to, id, valid))
 		start(m, &plan, &asked);
 }
@@ -120,6 +137,7 @@ void exec_stream_request(struct monitor *m, struct request *to, struct reader *r
 	asked.height = wire_u16(r);
 	valid = arguments_read(m, r, &plan) && deadline_valid(plan.deadline) && asked.wanted < 2 * STREAM_TERMINAL;
 	plan.process = wire_bytes(r);
+	read_owner(r, &asked);
 	if (!r->bad && acceptable(m, to, id, valid) && request_room(m, to))
 		start(m, &plan, &asked);
 }

@@ -34,6 +34,9 @@ struct exec {
 	uint8_t wanted; /* which streams of it */
 	uint16_t width; /* of its terminal, until that is there */
 	uint16_t height;
+	bool has_owner; /* of its pipes, who may then open them again */
+	uint32_t uid;
+	uint32_t gid;
 	struct input input;
 	int slave;      /* of its terminal, as long as the process lives; -1 */
 	struct process_exit exit;

@@ -1,11 +1,14 @@
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { newId } from "../lib/ids.ts";
+import type { PipeOwner } from "../monitor/protocol.ts";
 import { execArgs, type RuntimeHandler } from "../oci/handler.ts";
 import { execProcess } from "../oci/spec/exec.ts";
 import type { OciProcess } from "../oci/spec/types.ts";
 import type { Paths } from "../sandbox/paths.ts";
 import { monitorEnvironment } from "../sandbox/runtime-calls.ts";
+import type { Sandbox } from "../sandbox/sandbox.ts";
+import { rootOf } from "../sandbox/users.ts";
 
 /** How long a runtime may take to start a process. */
 const RUNTIME_MS = 60_000;
@@ -18,6 +21,7 @@ export interface ExecCall extends AsyncDisposable {
   readonly env: readonly string[];
   readonly deadlineMs: number;
   readonly process: Buffer;
+  readonly owner: PipeOwner;
 }
 
 export interface ExecChoice {
@@ -29,10 +33,12 @@ export interface ExecChoice {
 export async function execCall(
   paths: Paths,
   handler: RuntimeHandler,
-  id: string,
+  { sandbox, id }: { readonly sandbox: Sandbox; readonly id: string },
   { command, tty }: ExecChoice,
 ): Promise<ExecCall> {
-  const file = await processFile(paths, id, execProcess(await readProcess(paths, id), command, tty));
+  const process = execProcess(await readProcess(paths, id), command, tty);
+  const file = await processFile(paths, id, process);
+  const root = rootOf(sandbox.config);
   const options = { id, processFile: file.path, pidFile: "@pid-file", log: "@log", detach: true };
   const argv = execArgs(handler, tty ? { ...options, consoleSocket: "@console" } : options);
   return {
@@ -40,6 +46,7 @@ export async function execCall(
     env: monitorEnvironment,
     deadlineMs: RUNTIME_MS,
     process: file.bytes,
+    owner: { uid: root.uid + process.user.uid, gid: root.gid + process.user.gid },
     [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),
   };
 }

@@ -35,9 +35,9 @@ export async function execSync(
 ): Promise<ExecResult> {
   const { handler } = ports.handlers.require(sandbox.runtimeHandler);
   const monitor = ports.monitors.require(sandbox.id);
-  await using call = await execCall(ports.paths, handler, container.id, { command, tty: false });
-  const { argv, env, deadlineMs, process } = call;
-  const request = { argv, env, deadlineMs, process, timeoutMs, maxOutput: ports.execs.maxOutputBytes };
+  await using call = await execCall(ports.paths, handler, { sandbox, id: container.id }, { command, tty: false });
+  const { argv, env, deadlineMs, process, owner } = call;
+  const request = { argv, env, deadlineMs, process, owner, timeoutMs, maxOutput: ports.execs.maxOutputBytes };
   const result = await explained(`${handler.name} exec`, () => monitor.execSync(container.id, request, signal));
   if (result.outcome === "timedOut") {
     throw new DomainError(

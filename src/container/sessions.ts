@@ -33,13 +33,13 @@ export async function openExec(
 ): Promise<MonitorSession> {
   const { handler } = ports.handlers.require(sandbox.runtimeHandler);
   const monitor = ports.monitors.require(sandbox.id);
-  await using call = await execCall(ports.paths, handler, id, request);
-  const { argv, env, deadlineMs, process } = call;
+  await using call = await execCall(ports.paths, handler, { sandbox, id }, request);
+  const { argv, env, deadlineMs, process, owner } = call;
   const { stdin, stdout, stderr, tty } = request;
   const streams = { stdin, stdout, stderr: stderr && !tty, terminal: tty, width: 0, height: 0 };
   return await explained(
     `${handler.name} exec`,
-    () => monitor.exec(id, { argv, env, deadlineMs, process, ...streams }, signal),
+    () => monitor.exec(id, { argv, env, deadlineMs, process, owner, ...streams }, signal),
     monitor,
   );
 }

@@ -106,6 +106,13 @@ export interface ExecRequest extends RuntimeCall {
   readonly maxOutput: number;
   /** The OCI process document, for "@process". */
   readonly process: Buffer;
+  readonly owner?: PipeOwner;
+}
+
+/** Who may open the process's standard streams again, in the host's ids; without it, whom the runtime gives them to. */
+export interface PipeOwner {
+  readonly uid: number;
+  readonly gid: number;
 }
 
 export interface HelloReply {
@@ -176,7 +183,12 @@ export function encodeSignal(id: string, signal: number): Buffer {
 
 export function encodeExec(id: string, request: ExecRequest): Buffer {
   const writer = new PayloadWriter().str(id).u32(request.timeoutMs).u32(request.deadlineMs);
-  return writer.u64(BigInt(request.maxOutput)).strings(request.argv).strings(request.env).bytes(request.process).done();
+  writer.u64(BigInt(request.maxOutput)).strings(request.argv).strings(request.env).bytes(request.process);
+  return putOwner(writer, request.owner).done();
+}
+
+export function putOwner(writer: PayloadWriter, owner: PipeOwner | undefined): PayloadWriter {
+  return owner === undefined ? writer : writer.u32(owner.uid).u32(owner.gid);
 }
 
 /** LOG_REOPEN, ACK_EXIT and RELEASE. */

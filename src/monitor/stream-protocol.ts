@@ -1,7 +1,7 @@
 /** Messages that carry streams: attach, streaming exec, connections to a port. native/README.md is their specification. */
 
 import { PayloadReader, PayloadWriter } from "../lib/wire.ts";
-import { OUTCOMES, type Outcome, type RuntimeCall } from "./protocol.ts";
+import { OUTCOMES, type Outcome, type PipeOwner, putOwner, type RuntimeCall } from "./protocol.ts";
 
 /** Which streams are carried. With a terminal all output is stdout. */
 export interface StreamChoice {
@@ -18,6 +18,7 @@ export interface ExecStreamRequest extends RuntimeCall, StreamChoice {
   readonly height: number;
   /** The OCI process document, for "@process". */
   readonly process: Buffer;
+  readonly owner?: PipeOwner;
 }
 
 export interface StreamExit {
@@ -35,14 +36,14 @@ export interface DialRequest {
 
 export function encodeExecStream(id: string, request: ExecStreamRequest): Buffer {
   const writer = new PayloadWriter().str(id).u32(request.deadlineMs);
-  return writer
+  writer
     .u8(streamBits(request) | (request.terminal ? 8 : 0))
     .u16(request.width)
     .u16(request.height)
     .strings(request.argv)
     .strings(request.env)
-    .bytes(request.process)
-    .done();
+    .bytes(request.process);
+  return putOwner(writer, request.owner).done();
 }
 
 export function encodeAttach(id: string, streams: StreamChoice): Buffer {
