@@ -1,3 +1,4 @@
+import assert from "node:assert/strict";
 import test, { after, before, describe } from "node:test";
 import { ClusterNode } from "./cluster-node.ts";
 import { skipWithoutKubelet } from "./kubelet.ts";
@@ -27,6 +28,14 @@ for (const { name, runtime, featureGates } of variants) {
       testStreaming(node);
       testStatistics(node, "PodAndContainerStatsFromCRI" in featureGates);
     });
+
+    if ("EventedPLEG" in featureGates) {
+      test("the kubelet was told of changes by events, over one connection without an error", async () => {
+        const metrics = await node().kubelet.api.get("/metrics");
+        assert.match(metrics, /^kubelet_evented_pleg_connection_success_count 1$/m);
+        assert.match(metrics, /^kubelet_evented_pleg_connection_error_count 0$/m);
+      });
+    }
 
     test("nothing is left of them", async () => await node().assertCleanEnd());
   });

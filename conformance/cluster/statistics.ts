@@ -45,6 +45,23 @@ export function testStatistics(node: () => ClusterNode, fromRuntime: boolean): v
       assert.ok((metricOf(resources, name, "measured") ?? 0) > 0, name);
     }
   });
+
+  // Else they are cAdvisor's own, which knows no container of nacelle.
+  if (fromRuntime) testMetrics(node);
+}
+
+function testMetrics(node: () => ClusterNode): void {
+  test("the kubelet's metrics of containers have the names and labels that cAdvisor's have", async () => {
+    await node().apply(podManifest("metered", { containers: [shell("main", waits)] }));
+    await node().untilReady("metered");
+    await lookUntil("the metrics of a container", async () => {
+      const metrics = await node().kubelet.api.get("/metrics/cadvisor");
+      // Values are whole numbers in the runtime's interface: of processor time there is less than one second.
+      const processor = metricOf(metrics, "container_cpu_usage_seconds_total", "metered");
+      const memory = metricOf(metrics, "container_memory_working_set_bytes", "metered") ?? 0;
+      return processor !== undefined && memory > 0 ? true : undefined;
+    });
+  });
 }
 
 /** The value of a metric of container main of a pod; undefined where there is none. */
