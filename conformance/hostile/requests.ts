@@ -88,7 +88,7 @@ const container: readonly Target[] = [
   ["config.envs[0].value", { value: Buffer.from("a\0b") }],
   ["config.mounts[0].container_path", "path"],
   ["config.mounts[0].host_path", "path"],
-  ["config.mounts[0].host_path", { value: "/dev/no/such/folder" }],
+  ["config.mounts[0].host_path", { value: "/no/such/folder" }],
   ["config.mounts[0].propagation", "choice"],
   ["config.devices[0].host_path", { value: "/dev/no-such-device" }],
   ["config.devices[0].permissions", { value: "rwx" }],

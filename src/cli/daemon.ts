@@ -208,6 +208,7 @@ function wireContainers(parts: DaemonParts, containerParts: ContainerParts): Con
     host: host.facts,
     hostname: hostname(),
     policy: host.policy,
+    createMissingHostPaths: config.workload.createMissingHostPaths,
     sysctls: sysctlsOf(config),
     namespaces: (sandbox, asked) => containerNamespaces(paths, sandbox, asked, (id) => monitors.processOf(id).pid),
     notice: host.notice,

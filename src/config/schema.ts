@@ -188,6 +188,11 @@ export const schema = section("", {
       '"0 2147483647"',
       "net.ipv4.ping_group_range of pods with their own network: who may ping.",
     ),
+    createMissingHostPaths: setting(
+      bool(),
+      "false",
+      "Whether a volume's path that does not exist on the node becomes a directory, as containerd and CRI-O make one. The CRI asks for an error.",
+    ),
   }),
   execSync: section("Commands run in containers by probes and `crictl exec -s`.", {
     maxOutputBytes: setting(

@@ -41,6 +41,7 @@ export interface BuildPorts {
   readonly host: HostFacts;
   readonly hostname: string;
   readonly policy: SpecPolicy;
+  readonly createMissingHostPaths: boolean;
   readonly cgroupsPath: (sandbox: Sandbox, id: string) => string;
   /** Directory of a container's cgroup where memory is accounted; empty where it is not. */
   readonly memoryCgroup: (sandbox: Sandbox, id: string) => string;

@@ -15,6 +15,8 @@ interface LookPorts {
   readonly operations: Operations;
   readonly paths: Paths;
   readonly host: Pick<HostFacts, "apparmor">;
+  /** Against the CRI's rule: a host path that is not there becomes a directory. */
+  readonly createMissingHostPaths: boolean;
 }
 
 interface Look extends LookPorts {
@@ -90,7 +92,7 @@ async function readInRootfs({ operations, paths }: LookPorts, id: string, path: 
 
 /** Each on its own, so that the error of a dead volume names it. */
 async function resolveMount(
-  { operations, paths, owner, userNamespace }: Look,
+  { operations, paths, owner, userNamespace, createMissingHostPaths }: Look,
   request: MountRequest,
   index: number,
 ): Promise<ResolvedMount> {
@@ -98,12 +100,13 @@ async function resolveMount(
   if (image !== undefined) return { request, source: paths.imageVolume(owner, index) };
   const field = `config.mounts[${index}].host_path`;
   const options = { owner, what: `looking at ${field} ${JSON.stringify(hostPath)}`, deadlineMs: LOOK_MS };
-  // CRI: "If the hostpath is a symbolic link, runtimes should follow the symlink and mount the real destination".
+  // CRI: "If the hostPath doesn't exist, then runtimes should report error. If the hostpath is a symbolic link, runtimes
+  // should follow the symlink and mount the real destination to container."
   const look: Operation = { op: "realpath", path: hostPath };
   const make: Operation = { op: "mkdir", path: hostPath, mode: 0o755, parents: true };
   try {
     const [source] = await operations.perform([look], options).catch((error: unknown) => {
-      if (!hasCode(error, "ENOENT") || isKernelPath(hostPath)) throw error;
+      if (!createMissingHostPaths || !hasCode(error, "ENOENT") || isKernelPath(hostPath)) throw error;
       return operations.perform([make, look], options).then(([, made = Buffer.alloc(0)]) => [made]);
     });
     const path = source?.toString() ?? hostPath;
@@ -113,8 +116,13 @@ async function resolveMount(
     return { request, source: path };
   } catch (error) {
     if (isIdmapRefused(error)) throw cannotIdmap(index, request, error);
-    throw refused(field, hostPath, error);
+    throw refused(field, hostPath, error, missingRemedy(hostPath, createMissingHostPaths));
   }
+}
+
+function missingRemedy(hostPath: string, createMissingHostPaths: boolean): string {
+  if (createMissingHostPaths || isKernelPath(hostPath)) return "";
+  return "; make it, give the volume the type DirectoryOrCreate, or set workload.createMissingHostPaths";
 }
 
 function isIdmapRefused(error: unknown): error is OperationError {
@@ -134,9 +142,11 @@ function isKernelPath(path: string): boolean {
 }
 
 /** An invalid argument that names its field, when the path is at fault; else the error as it is. */
-function refused(field: string, path: string, error: unknown): unknown {
+function refused(field: string, path: string, error: unknown, remedy = ""): unknown {
   const found = [...pathFaults].find(([code]) => hasCode(error, code));
-  return found === undefined ? error : invalidArgument(`${field} ${JSON.stringify(path)} ${found[1]}`);
+  if (found === undefined) return error;
+  const isMissing = found[0] === "ENOENT";
+  return invalidArgument(`${field} ${JSON.stringify(path)} ${found[1]}${isMissing ? remedy : ""}`);
 }
 
 const pathFaults: ReadonlyMap<string, string> = new Map([
