@@ -18,7 +18,7 @@ export function testLife(node: () => ClusterNode): void {
     };
     await node().apply(podManifest("init", spec));
     const { status } = await node().untilReady("init");
-    assert.equal(await node().logs("init", "main"), "first\nsecond\nthird\n");
+    await node().untilLogged("init", "main", "first\nsecond\nthird\n");
     const ends = (status.initContainerStatuses ?? []).map(({ state, restartCount }) => [
       state.terminated?.exitCode,
       restartCount,
@@ -203,7 +203,7 @@ export function testLife(node: () => ClusterNode): void {
     const pod = await node().until("again", "is ready once more", (seen) => {
       return containerOf(seen).ready && containerOf(seen).containerID !== before.containerID;
     });
-    assert.equal(await node().logs("again", "main"), "begun\n");
+    await node().untilLogged("again", "main", "begun");
     const running = (await node().containersOf(pod)).filter(({ state }) => state === "CONTAINER_RUNNING");
     assert.equal(running.length, 1);
   });
@@ -218,7 +218,7 @@ export function testLife(node: () => ClusterNode): void {
       return seen.metadata.uid !== before.metadata.uid && containerOf(seen).ready;
     });
     assert.equal(containerOf(after).restartCount, 0);
-    assert.equal(await node().logs("changed", "main"), "two\n");
+    await node().untilLogged("changed", "main", "two");
   });
 }
 
