@@ -149,7 +149,7 @@ export const exclusions: readonly Exclusion[] = [
     reason: "names an image by a digest that only its builder's bytes have; it cannot be made offline",
   },
   { match: /benchmark/, reason: "measures, and only in critest's benchmark mode" },
-  { match: /^AppArmor /, reason: "profiles other than unconfined are not served yet" },
+  { match: /^AppArmor /, reason: "run only where the kernel has AppArmor, and need its tools" },
 ];
 
 /** Answers why a spec is not asked for, undefined when nothing excludes it. */
