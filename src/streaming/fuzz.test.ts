@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
+import type { Writable } from "node:stream";
 import { it } from "node:test";
-import { cut, Dice, mutated } from "./mutation.fixture.ts";
+import * as library from "ws";
+import { cut, Dice, mutated } from "../lib/mutation.fixture.ts";
 import { dataHeader, goAway, ping, rstStream } from "./spdy/frames.ts";
 import { MemoryTransport } from "./spdy/memory-transport.fixture.ts";
 import { commandProtocols, SpdyCommand } from "./spdy/spdy-command.ts";
@@ -11,7 +13,7 @@ import { commandChannels, portForwardChannels } from "./websocket/channel-protoc
 import { WebSocketCommand } from "./websocket/websocket-command.ts";
 import { WebSocketPortForward } from "./websocket/websocket-port-forward.ts";
 
-/** How many inputs. A failure names the one that failed; the same number alone is `NACELLE_FUZZ_FIRST`. */
+/** How many inputs each parser gets. A failure names the one that failed; the same number alone is `NACELLE_FUZZ_FIRST`. */
 const inputs = Number(process.env.NACELLE_FUZZ_STREAMS ?? 200_000);
 const first = Number(process.env.NACELLE_FUZZ_FIRST ?? 0);
 
@@ -100,20 +102,57 @@ function channels(dice: Dice): void {
   receiver.gone(new Error("the end"));
 }
 
-it(`takes ${inputs} hostile inputs without a crash, and holds nothing of them`, async () => {
-  const before = process.memoryUsage();
-  for (let index = first; index < first + inputs; index += 1) {
-    const dice = new Dice(index);
-    try {
-      if (index % 4 === 3) channels(dice);
-      else spdy(dice);
-    } catch (error) {
-      throw new Error(`input ${index}`, { cause: error });
+/** Frames of a client's, masked or not, whole or in pieces. */
+function clientFrame(dice: Dice, payload: Buffer): Buffer {
+  const opcode = dice.pick([2, 2, 2, 1, 0, 8, 9, 10]);
+  const first = opcode | (dice.roll(5) === 0 ? 0 : 0x80);
+  if (dice.roll(16) === 0) return Buffer.concat([Buffer.from([first, payload.length & 0x7f]), payload]);
+  // A mask of zeros is as good as any.
+  return Buffer.concat([Buffer.from([first, 0x80 | (payload.length & 0x7f), 0, 0, 0, 0]), payload]);
+}
+
+/** Exported, though not in its types. */
+const { Receiver } = library as unknown as { readonly Receiver: new (options: object) => Writable };
+
+/** The library's parser with our limits, and what it lets through, in our channels. */
+function webSocket(dice: Dice): void {
+  const transport = Object.assign(new MemoryTransport(), { ping: () => {} });
+  const command = new WebSocketCommand(
+    transport,
+    everything,
+    commandChannels["v5.channel.k8s.io"] ?? assert.fail(),
+    () => {},
+  );
+  const options = { isServer: true, maxPayload: 4096, skipUTF8Validation: true, allowSynchronousEvents: true };
+  const receiver = new Receiver(options);
+  receiver.on("message", (data: Buffer) => command.data(data));
+  receiver.on("error", () => {});
+  const frames = Array.from({ length: 1 + dice.roll(4) }, () =>
+    clientFrame(dice, Buffer.concat([Buffer.from([dice.pick([0, 4, 255])]), dice.bytes(dice.roll(20))])),
+  );
+  const bytes = dice.roll(8) === 0 ? dice.bytes(dice.roll(200)) : mutated(frames as [Buffer, ...Buffer[]], dice);
+  for (const chunk of cut(bytes, dice)) if (!receiver.destroyed) receiver.write(Buffer.from(chunk));
+  receiver.destroy();
+  command.gone(new Error("the end"));
+}
+
+for (const [what, feed] of Object.entries({
+  SPDY: spdy,
+  "a WebSocket": (dice: Dice) => (dice.roll(2) === 0 ? channels(dice) : webSocket(dice)),
+})) {
+  it(`${what} takes ${inputs} hostile inputs without a crash, and holds nothing of them`, async () => {
+    const before = process.memoryUsage();
+    for (let index = first; index < first + inputs; index += 1) {
+      try {
+        feed(new Dice(index));
+      } catch (error) {
+        throw new Error(`input ${index}`, { cause: error });
+      }
+      // What was promised meanwhile happens now and then, as between two turns of a server.
+      if (index % 256 === 0) await new Promise((resolve) => setImmediate(resolve));
     }
-    // What was promised meanwhile happens now and then, as between two turns of a server.
-    if (index % 256 === 0) await new Promise((resolve) => setImmediate(resolve));
-  }
-  const after = process.memoryUsage();
-  assert.ok(after.arrayBuffers - before.arrayBuffers < 64 << 20, `${after.arrayBuffers} bytes of buffers are held`);
-  assert.ok(after.rss - before.rss < 256 << 20, `${after.rss} bytes are held`);
-});
+    const after = process.memoryUsage();
+    assert.ok(after.arrayBuffers - before.arrayBuffers < 64 << 20, `${after.arrayBuffers} bytes of buffers are held`);
+    assert.ok(after.rss - before.rss < 256 << 20, `${after.rss} bytes are held`);
+  });
+}
