@@ -97,6 +97,17 @@ it("refuses a WebSocket port-forward without ports", async () => {
   }
 });
 
+it("refuses an upgrade with a body that is still to come, whoever sends it", async () => {
+  await using node = await start();
+  const unknown = new URL(`/exec/${"A".repeat(22)}`, node.server.url(exec("stdout"))).href;
+  for (const url of [unknown, node.server.url(exec("stdout"))]) {
+    for (const body of ["Content-Length: 50", "Transfer-Encoding: chunked"]) {
+      assert.equal((await refused(url, [...spdy, v4, body])).status, 400, body);
+    }
+  }
+  assert.equal(node.server.sessions, 0);
+});
+
 it("closes a connection with too large a request", async () => {
   await using node = await start();
   const answer = await refused(node.server.url(exec("stdout")), [...spdy, v4, `X: ${"x".repeat(20_000)}`]);

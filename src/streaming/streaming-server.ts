@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from "node:http";
 import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
-import { isIPv6, type Socket } from "node:net";
+import { isIPv6, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { DomainError, messageOf } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
@@ -147,9 +147,13 @@ export class StreamingServer implements AsyncDisposable {
   }
 
   #upgrade(request: IncomingMessage, duplex: Duplex, head: Buffer): void {
-    // HTTP servers on TCP and TLS have no other connections than these.
-    const socket = duplex as Socket;
-    socket.on("error", () => {}); // whoever uses it also learns that it was closed
+    duplex.on("error", () => {}); // whoever uses it also learns that it was closed
+    // Behind a body that is still to come Node gives a stream of its own making, which is no socket.
+    if (!(duplex instanceof Socket)) {
+      refuse(request.socket, new Refusal(400, "expected a request without a body"));
+      return;
+    }
+    const socket = duplex;
     const life = new AbortController();
     const conversation = this.#converse({ request, socket, head }, life);
     this.#conversations.set(life, conversation);
