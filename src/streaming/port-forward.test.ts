@@ -97,6 +97,32 @@ it("closes the connection into the pod when the client resets its stream or goes
   await Promise.all(closed);
 });
 
+for (const when of ["while it is served", "before its pair is there"]) {
+  it(`closes the connection into a pod that never stops writing when the client resets its stream ${when}`, async () => {
+    await using node = await start();
+    const accepted = Promise.withResolvers<void>();
+    const closed = Promise.withResolvers<void>();
+    using pod = await listening((socket) => {
+      const write = () => {
+        while (!socket.destroyed && socket.write(Buffer.alloc(64 << 10)));
+      };
+      socket.on("drain", write).on("close", () => closed.resolve());
+      socket.resume();
+      write();
+      accepted.resolve();
+    });
+    await using client = await SpdyClient.connect(node.server.url(portForward), protocols);
+    const headers = { port: String(pod.port), requestid: "0" };
+    const data = await client.open({ streamtype: "data", ...headers });
+    if (when === "before its pair is there") data.reset();
+    const error = await client.open({ streamtype: "error", ...headers });
+    await accepted.promise;
+    data.reset();
+    await closed.promise;
+    assert.equal(await error.text(), "");
+  });
+}
+
 it("resets a stream whose pair does not come, and refuses ports and types that are none", async () => {
   await using node = await start(undefined, { creationMs: 20 });
   await using client = await SpdyClient.connect(node.server.url(portForward), protocols);

@@ -79,6 +79,8 @@ export class SpdyPortForward implements StreamAcceptor {
     const pod = await this.#dial(port, data, error);
     if (pod === undefined) return;
     this.#open.add(pod);
+    // Its own end would only close half, and a pod that goes on writing would never notice.
+    data.whenCut(() => pod.destroy());
     try {
       await forward(data, pod);
     } catch {

@@ -18,8 +18,10 @@ export class SpdyStream {
   readonly input: Inbox;
   readonly #link: StreamLink;
   #listener: ((data: Buffer) => void) | undefined;
+  #onCut = () => {};
   #hasClientEnded = false;
   #hasEnded = false;
+  #isCut = false;
 
   constructor(id: number, headers: Headers, input: Inbox, link: StreamLink) {
     this.id = id;
@@ -55,6 +57,12 @@ export class SpdyStream {
     this.cutOff();
   }
 
+  /** Told once both sides were ended at once, by a reset or because the client has gone; at once if they were. One listener. */
+  whenCut(listener: () => void): void {
+    if (this.#isCut) listener();
+    else this.#onCut = listener;
+  }
+
   /** False once the client has ended its side. */
   get isInputOpen(): boolean {
     return !this.#hasClientEnded;
@@ -76,6 +84,9 @@ export class SpdyStream {
     this.#hasClientEnded = true;
     this.input.close();
     this.#link.over(this.id);
+    if (this.#isCut) return;
+    this.#isCut = true;
+    this.#onCut();
   }
 
   #settle(): void {
