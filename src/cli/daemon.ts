@@ -4,10 +4,10 @@ import { ConfigWatch, type ConfigWatchOptions } from "../cni/config-watch.ts";
 import { DebtPayer } from "../cni/debts.ts";
 import { admitNetwork } from "../cni/network-upkeep.ts";
 import type { Checkpoints } from "../container/checkpoints.ts";
-import { imagesOf } from "../container/container.ts";
 import { ContainerService, type ContainerServicePorts } from "../container/container-service.ts";
 import { ContainerStore } from "../container/container-store.ts";
 import { EventFeed } from "../container/event-feed.ts";
+import { retainAgain } from "../container/held-images.ts";
 import { monitorLost } from "../container/lost-monitor.ts";
 import { recover } from "../container/recover.ts";
 import type { ResourceUpdates } from "../container/resource-updates.ts";
@@ -63,6 +63,8 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
   const events = owned.use(new EventFeed({ containers: stores.containers, now: growingClock(now) }));
   const services = wire(parts, stores, attachments, discards, events);
   monitors.use(services.monitors);
+  // Before anything is undone, which gives images up.
+  retainAgain(parts.images, stores.containers.list(), (message, fields) => log.warn(message, fields));
   await recover({
     ...parts,
     ...stores,
@@ -72,9 +74,6 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     network: attachments,
     ...recoverPorts(parts),
   });
-  for (const container of stores.containers.list()) {
-    for (const imageId of imagesOf(container)) parts.images.retain(container.id, imageId);
-  }
   debts.wake();
   const resources = startResourceUpdates(parts, { ...stores, ...services });
   const checkpoints = startCheckpoints(parts, { ...stores, ...services });

@@ -1,6 +1,7 @@
-import { DomainError } from "../lib/errors.ts";
+import { DomainError, messageOf } from "../lib/errors.ts";
 import type { ContainerConfig } from "../oci/config.ts";
 import type { ImageConfig } from "../oci/spec/input.ts";
+import { type Container, imagesOf } from "./container.ts";
 
 /** An image that cannot go away while this is held. */
 export interface HeldImage extends Disposable {
@@ -14,9 +15,26 @@ export interface HeldImage extends Disposable {
 export interface ContainerImages {
   /** Throws `notFound` when the image is not here. */
   acquire(reference: string): HeldImage;
-  /** The container uses the image too from now on, until `release`. */
+  /** The container uses the image too from now on, until `release`. Throws `failedPrecondition` when the image is gone. */
   retain(containerId: string, imageId: string): void;
   release(containerId: string): void;
+}
+
+/** Containers of an earlier daemon hold their images again. One whose image was lost is served all the same, and told of. */
+export function retainAgain(
+  images: Pick<ContainerImages, "retain">,
+  containers: readonly Container[],
+  log: (message: string, fields: Readonly<Record<string, string>>) => void,
+): void {
+  for (const container of containers) {
+    for (const imageId of imagesOf(container)) {
+      try {
+        images.retain(container.id, imageId);
+      } catch (error) {
+        log("a container has lost its image", { container: container.id, image: imageId, error: messageOf(error) });
+      }
+    }
+  }
 }
 
 /** An image that a container mounts: `index` is the place of its mount in `config.mounts`. */
