@@ -145,7 +145,8 @@ for (const runtime of ["runc", "crun"] as const) {
 
     test("is to use the devices it is given: a directory of them, and one behind a link", async () => {
       const devices = join(folder, "devices");
-      await mkdir(devices);
+      await mkdir(join(devices, "more"), { recursive: true });
+      await run("mknod", ["-m", "666", join(devices, "more/null"), "c", "1", "3"]);
       await run("mknod", ["-m", "666", join(devices, "zero"), "c", "1", "5"]);
       await run("mknod", ["-m", "600", join(devices, "loop-control"), "c", "10", "237"]);
       await symlink(join(devices, "loop-control"), join(folder, "link"));
@@ -155,7 +156,8 @@ for (const runtime of ["runc", "crun"] as const) {
         { containerPath: "/dev/linked", hostPath: join(folder, "link"), permissions: "rw" },
       ];
       const id = await pod.start("c", { devices: asked });
-      assert.equal(await pod.shell(id, "ls /dev/given; stat -c '%t:%T' /dev/linked"), "loop-control\nzero\na:ed\n");
+      const listed = "/dev/given:\nloop-control\nmore\nzero\n\n/dev/given/more:\nnull\na:ed\n";
+      assert.equal(await pod.shell(id, "ls -R /dev/given; stat -c '%t:%T' /dev/linked"), listed);
       assert.equal(await pod.shell(id, "head -c 3 /dev/given/zero | wc -c"), "3\n");
       await pod.remove();
     });

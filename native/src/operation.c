@@ -207,6 +207,7 @@ static const struct {
 	[OP_CHOWN] = { "sw", step_chown },
 	[OP_MKDIR_IN_ROOT_AS] = { "ssnw", step_mkdir_in_root },
 	[OP_TRY_IDMAP] = { "ss", step_try_idmap },
+	[OP_DEVICES] = { "s", step_devices },
 };
 
 /* Mount data may be longer than a path (overlay: up to a page), never than 8 KiB. */

@@ -44,6 +44,7 @@ int step_bind_in_root(struct performance *p, const struct step *step);
 int step_copy_in_root(struct performance *p, const struct step *step);
 int step_kill_cgroup(struct performance *p, const struct step *step);
 int step_remove_cgroup(struct performance *p, const struct step *step);
+int step_devices(struct performance *p, const struct step *step);
 int step_set_oom_score_adj(struct performance *p, const struct step *step);
 void step_result(struct performance *p, const char *text);
 /* An fd of `path` below the directory `root`, whatever links are on the way; -1 with errno. */

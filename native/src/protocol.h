@@ -110,6 +110,7 @@ enum operation {
 	OP_CHOWN = 27,
 	OP_MKDIR_IN_ROOT_AS = 28,
 	OP_TRY_IDMAP = 29,
+	OP_DEVICES = 30,
 };
 
 #endif

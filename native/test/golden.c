@@ -20,7 +20,7 @@ static const struct {
 	{ "run", "ss4sllb" },		   { "run.reply", "1i1bb" },
 	{ "perform", "ss4P" },		   { "perform.reply", "l" },
 	{ "perform.volumes", "ss4P" },	   { "perform.score", "ss4P" },
-	{ "perform.users", "ss4P" },
+	{ "perform.users", "ss4P" },	   { "perform.devices", "ss4P" },
 	{ "cancel", "8" },		   { "startMonitor", "sss" },
 	{ "startMonitor.reply", "48" },	   { "watch", "s48" },
 	{ "unwatch", "s" },		   { "startUnpack", "s4" },
@@ -94,7 +94,7 @@ static const struct {
 
 static const char *const operations[] = { "",  "s41",	 "s", "s",  "s",  "s4b", "sb", "ss", "sss8ss", "s", "ssssl",
 					  "s", "s", "s", "ss4", "ss4", "s",	 "l",  "l",  "s",      "s",
-					  "sss", "sss", "sb", "sss", "sssssl", "ssssl", "s44", "ss444", "ss" };
+					  "sss", "sss", "sb", "sss", "sssssl", "ssssl", "s44", "ss444", "ss", "s" };
 static const char container[] = "s148ii888881";
 
 /* What the items of a list hold. */

@@ -120,6 +120,8 @@ const ofUsers: readonly Operation[] = [
   { op: "tryIdmap", user: "/ns/user", path: "/volume" },
 ];
 
+const deviceOperations: readonly Operation[] = [{ op: "devices", path: "/dev/snd" }];
+
 const MAX = 2n ** 64n - 1n;
 
 const requests: Readonly<Record<string, readonly [number, Buffer]>> = {
@@ -137,6 +139,7 @@ const requests: Readonly<Record<string, readonly [number, Buffer]>> = {
   "perform.volumes": [message.perform, encodePerform(volumeOperations, head)],
   "perform.score": [message.perform, encodePerform(scoreOperations, head)],
   "perform.users": [message.perform, encodePerform(ofUsers, head)],
+  "perform.devices": [message.perform, encodePerform(deviceOperations, head)],
   cancel: [message.cancel, encodeCancel(1009n)],
   startMonitor: [message.startMonitor, encodeStartMonitor("sb1", "/run/n/m/sb1.sock", "/run/n/s/sb1")],
   watch: [message.watch, encodeWatch("c/ctr1", { pid: 99, startTime: MAX })],

@@ -1,15 +1,14 @@
-import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Operation, Operations } from "../launcher/operations.ts";
-import { hasCode, invalidArgument } from "../lib/errors.ts";
+import { DomainError, hasCode, invalidArgument } from "../lib/errors.ts";
 import type { DeviceRequest } from "../oci/config.ts";
 import { isPassableHostDevice } from "../oci/spec/devices.ts";
 import type { ResolvedDevice } from "../oci/spec/input.ts";
 
-const MAX_DEVICES = 4_096;
+const LOOK_MS = 20_000;
 const kinds = { b: "b", c: "c", p: "p" } as const;
 
-/** What is really at the paths of the requested devices; a directory stands for the devices in it. */
+/** What is really at the paths of the requested devices; a directory stands for the devices in it and below. */
 export async function resolveDevices(
   operations: Operations,
   owner: string,
@@ -21,17 +20,8 @@ export async function resolveDevices(
 
 /** The device nodes of the host that a privileged container gets. */
 export async function hostDevices(operations: Operations, owner: string): Promise<readonly ResolvedDevice[]> {
-  const entries = await readdir("/dev", { recursive: true, withFileTypes: true });
-  const paths = entries
-    .filter((entry) => entry.isCharacterDevice() || entry.isBlockDevice())
-    .map((entry) => join(entry.parentPath, entry.name))
-    .filter(isPassableHostDevice)
-    .slice(0, MAX_DEVICES);
-  return statAll(
-    operations,
-    owner,
-    paths.map((path) => ({ hostPath: path, containerPath: path, permissions: "rwm" })),
-  );
+  const all = await devicesIn(operations, owner, { hostPath: "/dev", containerPath: "/dev", permissions: "rwm" });
+  return all.filter(({ hostPath }) => isPassableHostDevice(hostPath));
 }
 
 async function resolveOne(
@@ -40,50 +30,54 @@ async function resolveOne(
   request: DeviceRequest,
   index: number,
 ): Promise<readonly ResolvedDevice[]> {
-  const { hostPath, containerPath, permissions } = request;
+  const { hostPath } = request;
   const field = `config.devices[${index}].host_path ${JSON.stringify(hostPath)}`;
-  const [found] = await statAll(operations, owner, [request], true).catch((error: unknown) => {
+  const look: Operation = { op: "stat", path: hostPath };
+  const [text] = await operations.perform([look], looking(owner, field)).catch((error: unknown) => {
     throw isAbsent(error) ? invalidArgument(`${field} does not exist on this node`) : error;
   });
-  if (found !== undefined) return [found];
-  const names = await readdir(hostPath, { withFileTypes: true }).catch(() => []);
-  const devices = names.filter((entry) => entry.isCharacterDevice() || entry.isBlockDevice());
-  if (devices.length === 0) {
-    throw invalidArgument(`${field} is no device and holds none`);
-  }
-  return statAll(
-    operations,
-    owner,
-    devices.map(({ name }) => ({
-      hostPath: join(hostPath, name),
-      containerPath: join(containerPath, name),
-      permissions,
-    })),
-  );
+  const [kind = "", ...numbers] = (text?.toString() ?? "").split(" ");
+  const device = toDevice(request, kind, numbers);
+  if (device !== undefined) return [device];
+  const devices = kind === "d" ? await devicesIn(operations, owner, request, field) : [];
+  if (devices.length === 0) throw invalidArgument(`${field} is no device and holds none`);
+  return devices;
+}
+
+async function devicesIn(
+  operations: Operations,
+  owner: string,
+  { hostPath, containerPath, permissions }: DeviceRequest,
+  what = hostPath,
+): Promise<readonly ResolvedDevice[]> {
+  const list: Operation = { op: "devices", path: hostPath };
+  const [texts] = await operations.perform([list], looking(owner, what)).catch((error: unknown) => {
+    if (!hasCode(error, "EFBIG")) throw error;
+    throw new DomainError("failedPrecondition", `${what} holds more devices than a container can be given`);
+  });
+  const devices = (texts?.toString() ?? "").split("\0").slice(0, -1);
+  return devices.flatMap((text) => {
+    const [kind = "", mode = "", uid = "", gid = "", rdev = "", ...rest] = text.split(" ");
+    const name = rest.join(" ");
+    const request = { hostPath: join(hostPath, name), containerPath: join(containerPath, name), permissions };
+    return toDevice(request, kind, [mode, uid, gid, rdev]) ?? [];
+  });
+}
+
+function looking(owner: string, what: string) {
+  return { owner, what: `looking at ${what}`, deadlineMs: LOOK_MS };
 }
 
 function isAbsent(error: unknown): boolean {
   return hasCode(error, "ENOENT") || hasCode(error, "ENOTDIR") || hasCode(error, "ELOOP");
 }
 
-async function statAll(
-  operations: Operations,
-  owner: string,
-  requests: readonly DeviceRequest[],
-  devicesOnly = false,
-): Promise<readonly ResolvedDevice[]> {
-  const stats = requests.map(({ hostPath }): Operation => ({ op: "stat", path: hostPath }));
-  if (stats.length === 0) return [];
-  const results = await operations.perform(stats, { owner, what: "looking at devices", deadlineMs: 20_000 });
-  return requests.flatMap((request, index) => {
-    const device = parseStat(request, results[index]?.toString() ?? "");
-    return device === undefined && devicesOnly ? [] : (device ?? []);
-  });
-}
-
-/** From the launcher's "type mode uid gid rdev size"; undefined when it is no device. */
-function parseStat({ hostPath, containerPath, permissions }: DeviceRequest, text: string): ResolvedDevice | undefined {
-  const [kind = "", mode, uid, gid, rdev] = text.split(" ");
+/** `numbers` are the launcher's mode, uid, gid and rdev; undefined when it is no device. */
+function toDevice(
+  { hostPath, containerPath, permissions }: DeviceRequest,
+  kind: string,
+  [mode, uid, gid, rdev]: readonly string[],
+): ResolvedDevice | undefined {
   const type = kind === "b" || kind === "c" || kind === "p" ? kinds[kind] : undefined;
   if (type === undefined) return undefined;
   const number = BigInt(rdev ?? 0);

@@ -66,6 +66,12 @@ export type Operation =
   | { readonly op: "unpin"; readonly path: string }
   /** Result: "type mode uid gid rdev size" in decimal, type one of f d l c b p s; follows links. ENOENT fails. */
   | { readonly op: "stat"; readonly path: string }
+  /**
+   * Result: of every character and block device in the directory and those in it, "type mode uid gid rdev path" in decimal,
+   * `path` relative to the directory, each with a NUL. Links are not followed and mounts not entered, but for the directory
+   * itself. ENOENT and ENOTDIR fail; so do more than 128 KiB (EFBIG) and more than 16 levels (ELOOP).
+   */
+  | { readonly op: "devices"; readonly path: string }
   /** Result: the canonical absolute path (realpath(3)). */
   | { readonly op: "realpath"; readonly path: string }
   /** Result: the bytes of a file below `root`, resolved with openat2(RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS). EFBIG beyond `max` (≤ 131072). */

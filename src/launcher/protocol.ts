@@ -249,6 +249,7 @@ const kinds: Readonly<Record<Operation["op"], readonly [number, Put]>> = {
   ),
   chown: kind(27, "chown", (w, o) => w.str(o.path).u32(o.uid).u32(o.gid)),
   tryIdmap: kind(29, "tryIdmap", (w, o) => w.str(o.user).str(o.path)),
+  devices: kind(30, "devices", (w, o) => w.str(o.path)),
 };
 
 const namespacesOf = kind(25, "namespaces", (w, o) =>
