@@ -1,4 +1,4 @@
-import { getSystemErrorMessage, getSystemErrorName } from "node:util";
+import { describeErrno } from "../lib/errno.ts";
 
 /** Where an operation of the launcher failed. */
 export interface OperationFailure {
@@ -27,11 +27,12 @@ export class OperationError extends Error {
     this.index = failure.index;
   }
 
-  /** "mount of the root file system: mount /a/b: no such file or directory (ENOENT)". */
+  /** "mount of the root file system: mount /a/b: no such file or directory (ENOENT)", and what cures it where that is known. */
   static failed(what: string, failure: OperationFailure): OperationError {
-    const [code, text] = describe(failure.errno);
+    const { code, text } = describeErrno(failure.errno);
     const call = failure.path === "" ? failure.syscall : `${failure.syscall} ${failure.path}`;
-    return new OperationError(`${what}: ${call}${text}`, code, failure);
+    const why = text === "" ? code : `${text} (${code})`;
+    return new OperationError(`${what}: ${call}: ${why}${remedyOf(code, failure.syscall)}`, code, failure);
   }
 
   /** "mount of the root file system did not finish within 10 s". */
@@ -41,12 +42,17 @@ export class OperationError extends Error {
   }
 }
 
-/** Name and text; libuv, which knows both, does not know every errno. */
-function describe(errno: number): [code: string, text: string] {
-  try {
-    const code = getSystemErrorName(-errno);
-    return [code, `: ${getSystemErrorMessage(-errno)} (${code})`];
-  } catch {
-    return [`errno ${errno}`, `: errno ${errno}`];
-  }
+function remedyOf(code: string, syscall: string): string {
+  // No disk is full when a namespace has as many mounts as it may.
+  const remedy = remedies.get(`${code} ${syscall}`) ?? remedies.get(code);
+  return remedy === undefined ? "" : `: ${remedy}`;
 }
+
+const remedies: ReadonlyMap<string, string> = new Map([
+  ["ENOSPC", "free space or inodes on its file system"],
+  ["ENOSPC mount", "the node has too many mounts: remove pods, or raise the sysctl fs.mount-max"],
+  ["EDQUOT", "free space on its file system, or raise its quota"],
+  ["EROFS", "mount its file system read-write"],
+  ["ENOMEM", "free memory on the node"],
+  ["EIO", "look for a failing disk in the kernel's log"],
+]);

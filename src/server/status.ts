@@ -27,8 +27,17 @@ function codeOf(error: unknown): status {
   if (error instanceof DOMException && error.name === "TimeoutError") return status.DEADLINE_EXCEEDED;
   if (error instanceof Error && error.name === "AbortError") return status.CANCELLED;
   if (hasCode(error, "ETIMEDOUT")) return status.DEADLINE_EXCEEDED;
-  if (hasCode(error, "ENOSPC") || hasCode(error, "EDQUOT")) return status.RESOURCE_EXHAUSTED;
+  if (exhausted.some((code) => hasCode(error, code))) return status.RESOURCE_EXHAUSTED;
+  if (isSystemError(error)) return status.INTERNAL;
   return status.UNKNOWN; // what Go servers answer for an error that nobody classified
+}
+
+/** Of space, memory, processes and files: what passes when others give theirs back. */
+const exhausted = ["ENOSPC", "EDQUOT", "ENOMEM", "EAGAIN", "EMFILE", "ENFILE"];
+
+/** A system call failed, here or in a child; Node's own codes begin with "ERR_". */
+function isSystemError(error: unknown): boolean {
+  return error instanceof Error && "code" in error && /^(E[A-Z0-9]+|errno \d+)$/.test(String(error.code));
 }
 
 /** What failed first, then what failed while that was undone. */
