@@ -30,13 +30,22 @@ test("every spec of the suite is either required or excluded for a stated reason
 
 const withoutIdmap = "Debian's runc 1.1 has no id-mapped mounts";
 
-for (const { runtime, handler, processes } of [
+/** How often the suite must pass: what fails once in ten times is a bug as well. */
+const rounds = Number(process.env.NACELLE_ROUNDS ?? 1);
+
+const runs = [
   { runtime: "crun", handler: "crun", processes: 1 },
   { runtime: "runc", handler: "", processes: 4 },
-] as const) {
+] as const;
+
+for (const { runtime, handler, processes, round } of Array.from({ length: rounds }, (_, index) =>
+  runs.map((run) => ({ ...run, round: index + 1 })),
+).flat()) {
   const specs = runtime === "crun" ? [...requiredSpecs, ...userNamespaceSpecs] : requiredSpecs;
-  const name = `critest passes with ${runtime} in ${processes === 1 ? "one process" : `${processes} processes`}`;
-  test(name, { skip: skipWithoutTools }, async (t) => {
+  const where = processes === 1 ? "one process" : `${processes} processes`;
+  test(`critest passes with ${runtime} in ${where}, round ${round} of ${rounds}`, {
+    skip: skipWithoutTools,
+  }, async (t) => {
     await using registry = await Registry.start();
     await pushLayout(await builtLayout(), registry.address);
     await using server = await Server.start({ mirror: registry.address });
