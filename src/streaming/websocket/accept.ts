@@ -2,8 +2,11 @@ import { type WebSocket, WebSocketServer } from "ws";
 import { Refusal } from "../refusal.ts";
 import type { Upgrade } from "../upgrade.ts";
 
-/** A message is collected before it is handed on. */
-const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
+/**
+ * A message is collected before it is handed on. Each piece that was read costs a kilobyte, however short it is: clients
+ * write some 32 KiB, cut into frames of 4 KiB at most.
+ */
+export const messageLimits = { maxPayload: 4 * 1024 * 1024, maxFragments: 4_096, maxBufferedChunks: 4_096 };
 
 /** Completes the handshake with this sub-protocol; "" for none. Throws a Refusal (400) for a malformed one. */
 export function acceptWebSocket({ request, socket, head }: Upgrade, protocol: string): WebSocket {
@@ -12,7 +15,7 @@ export function acceptWebSocket({ request, socket, head }: Upgrade, protocol: st
     noServer: true,
     clientTracking: false,
     perMessageDeflate: false,
-    maxPayload: MAX_MESSAGE_BYTES,
+    ...messageLimits,
     autoPong: false,
     // Texts are base64, or bytes of clients that call everything text.
     skipUTF8Validation: true,
