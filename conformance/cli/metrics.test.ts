@@ -1,16 +1,10 @@
 import assert from "node:assert/strict";
-import { request } from "node:http";
 import { join } from "node:path";
-import { text } from "node:stream/consumers";
 import test from "node:test";
 import { containerConfig, sandboxConfig } from "../harness/cri-configs.ts";
 import { TestNode } from "../harness/test-node.ts";
 import { processes } from "../recovery/processes.ts";
-
-interface Answer {
-  readonly status: number;
-  readonly body: string;
-}
+import { ask } from "./ask.ts";
 
 test("metrics and health tell what a pod has cost and what is missing, on the socket and over TCP", async () => {
   const settings = { "metrics.listen": "127.0.0.1:9409" };
@@ -56,13 +50,3 @@ test("metrics and health tell what a pod has cost and what is missing, on the so
   await node.cri.call("RemovePodSandbox", { podSandboxId });
   await node.assertCleanEnd();
 });
-
-async function ask(socketPath: string, path: string): Promise<Answer> {
-  const { promise, resolve, reject } = Promise.withResolvers<Answer>();
-  request({ socketPath, path }, (response) => {
-    text(response).then((body) => resolve({ status: response.statusCode ?? 0, body }), reject);
-  })
-    .on("error", reject)
-    .end();
-  return await promise;
-}

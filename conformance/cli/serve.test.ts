@@ -12,6 +12,7 @@ import { containerConfig, sandboxConfig } from "../harness/cri-configs.ts";
 import { assertNothingLeaked, snapshot } from "../harness/leaks.ts";
 import { Server } from "../harness/server.ts";
 import { builtLayout } from "../images/layout.ts";
+import { ask } from "./ask.ts";
 import { nacelle } from "./nacelle.ts";
 
 interface State {
@@ -165,6 +166,8 @@ printf '%s' "$input" | sed 's/.*"prevResult"://; s/}$//'
     await readFile(join(plugins, "reached"));
     const stopped = server.stop();
     while ((await state()).phase !== "stopping"); // it has seen the first one
+    const { status, body } = await ask(join(server.paths.runDir, "admin.sock"), "/healthz");
+    assert.deepEqual([status, body], [503, '{"error":"not ready: stopping"}\n']);
     process.kill(server.pid, "SIGTERM");
     assert.equal(await stopped, "SIGTERM");
     await cut;

@@ -126,7 +126,10 @@ function logSettings({ log }: Config) {
 
 function adminPorts(node: OpenNode, metrics: Metrics, phase: () => string): AdminPorts {
   return {
-    health: () => health(node.parts),
+    health: () =>
+      phase() === "ready"
+        ? health(node.parts)
+        : Promise.reject(new DomainError("unavailable", `not ready: ${phase()}`)),
     metrics: () => metrics.read(),
     state: () => nodeState(node, phase()),
     importImages: (path, name, signal) => node.images.service.importDirectory(path, name, signal),
