@@ -43,6 +43,7 @@ export class AdminServer implements AsyncDisposable {
     const admin = new AdminServer(ports);
     admin.#server.listen(socket);
     await once(admin.#server, "listening");
+    admin.#server.on("error", () => {}); // one connection could not be accepted: its client knows
     await chmod(socket, 0o600);
     return admin;
   }

@@ -29,13 +29,14 @@ export class MetricsServer implements AsyncDisposable {
     });
     server.maxConnections = MAX_CONNECTIONS;
     const colon = address.lastIndexOf(":");
-    server.listen({ host: address.slice(0, colon).replace(/^\[|\]$/g, ""), port: Number(address.slice(colon + 1)) });
     try {
+      server.listen({ host: address.slice(0, colon).replace(/^\[|\]$/g, ""), port: Number(address.slice(colon + 1)) });
       await once(server, "listening");
     } catch (error) {
       const message = `metrics.listen: cannot listen on ${address}: ${messageOf(error)}`;
       throw new DomainError("failedPrecondition", message, { cause: error });
     }
+    server.on("error", () => {}); // one connection could not be accepted: its client knows
     return new MetricsServer(server);
   }
 

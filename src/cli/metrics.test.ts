@@ -90,4 +90,10 @@ it("metrics over TCP are all that is served there", async () => {
       message: /^metrics\.listen: cannot listen on 127\.0\.0\.1:\d+: .*EADDRINUSE/,
     },
   );
+  await assert.rejects(
+    MetricsServer.listen("127.0.0.1:99999", () => metrics.read()),
+    {
+      message: /^metrics\.listen: cannot listen on 127\.0\.0\.1:99999: /,
+    },
+  );
 });

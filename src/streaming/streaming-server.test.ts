@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { channel } from "node:diagnostics_channel";
 import { once } from "node:events";
-import { connect } from "node:net";
+import { connect, type Server } from "node:net";
 import { it } from "node:test";
 import { SpdyClient } from "../../conformance/harness/spdy-client.ts";
 import { type Answer, NotUpgraded, upgrade } from "../../conformance/harness/upgraded.ts";
@@ -142,6 +143,44 @@ it("closes a connection on which nothing is said", async () => {
   await using node = await start(undefined, { idleMs: 20 });
   const client = await SpdyClient.connect(node.server.url(portForward), ["portforward.k8s.io"]);
   await client.closed;
+});
+
+it("goes on when the kernel has no connection for it", async () => {
+  const listening = channel("tracing:net.server.listen:asyncStart");
+  const servers: Server[] = [];
+  const remember = (message: unknown) => void servers.push((message as { readonly server: Server }).server);
+  listening.subscribe(remember);
+  await using node = await start();
+  listening.unsubscribe(remember);
+  assert.equal(servers.length, 1);
+  servers[0]?.emit("error", Object.assign(new Error("accept ENOBUFS"), { code: "ENOBUFS" }));
+  assert.match(node.lines.join("\n"), /level=warn .*accept ENOBUFS/);
+  await using _client = await SpdyClient.connect(node.server.url(exec("stdout")), ["v4.channel.k8s.io"]);
+});
+
+it("opens nothing for an upgrade that comes while it ends, and tells the client", async () => {
+  const node = await start();
+  const url = new URL(node.server.url(exec("stdout")));
+  const socket = connect(Number(url.port), "127.0.0.1");
+  const head = [`POST ${url.pathname} HTTP/1.1`, "Host: x", ...spdy, v4].join("\r\n");
+  socket.write(head);
+  // Its connection is the server's once that has answered another.
+  await refused(node.server.url(exec("stdout")), [v4]);
+  const ended = node.server[Symbol.asyncDispose]();
+  socket.write("\r\n\r\n");
+  const chunks: Buffer[] = [];
+  for await (const chunk of socket) chunks.push(chunk);
+  assert.match(Buffer.concat(chunks).toString("latin1"), /^HTTP\/1\.1 101 /);
+  await ended;
+  assert.equal(node.server.sessions, 0);
+  assert.match(node.lines.join("\n"), /the runtime is stopping/);
+});
+
+it("does not fill the log for those who have no token", async () => {
+  await using node = await start(undefined, {});
+  const url = node.server.url(exec("stdout"));
+  await refused(url.replace(/[\w-]{22}$/, "A".repeat(22)), [...spdy, v4]);
+  assert.match(node.lines.join("\n"), /^\S+ level=debug msg="stream refused" .*$/);
 });
 
 it("cannot listen where somebody else does", async () => {

@@ -74,7 +74,14 @@ export class StreamingServer implements AsyncDisposable {
     const streaming = new StreamingServer(options, server);
     server.listen(port, address);
     await once(server, "listening");
-    await streaming.#listening();
+    // Without it a single connection that the kernel does not give us would end the process.
+    server.on("error", (error) => options.log.warn("a connection was not accepted", { error: error.message }));
+    try {
+      await streaming.#listening();
+    } catch (error) {
+      server.close();
+      throw error;
+    }
     return streaming;
   }
 
@@ -97,8 +104,7 @@ export class StreamingServer implements AsyncDisposable {
     const closed = once(this.#server, "close");
     this.#server.close();
     this.#server.closeIdleConnections();
-    const reason = new DomainError("unavailable", "the runtime is stopping");
-    for (const life of this.#conversations.keys()) life.abort(reason);
+    for (const life of this.#conversations.keys()) life.abort(stopping());
     const cutOff = setTimeout(() => {
       for (const socket of this.#sockets) socket.destroy();
     }, FAREWELL_MS);
@@ -155,6 +161,7 @@ export class StreamingServer implements AsyncDisposable {
     }
     const socket = duplex;
     const life = new AbortController();
+    if (!this.#server.listening) life.abort(stopping());
     const conversation = this.#converse({ request, socket, head }, life);
     this.#conversations.set(life, conversation);
     void conversation.finally(() => this.#conversations.delete(life));
@@ -172,12 +179,16 @@ export class StreamingServer implements AsyncDisposable {
     } catch (error) {
       if (error instanceof Refusal) refuse(upgrade.socket, error);
       else upgrade.socket.destroy();
-      log.warn("stream failed", { ...(asked === undefined ? {} : fieldsOf(asked)), error: messageOf(error) });
+      // Who has no token shall not fill the log either.
+      if (asked === undefined) log.debug("stream refused", { error: messageOf(error) });
+      else log.warn("stream failed", { ...fieldsOf(asked), error: messageOf(error) });
     } finally {
       life.abort(); // frees whoever still listens
     }
   }
 }
+
+const stopping = () => new DomainError("unavailable", "the runtime is stopping");
 
 /** What may be logged: commands may hold secrets. */
 function fieldsOf(asked: Asked): Readonly<Record<string, string>> {
