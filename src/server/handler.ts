@@ -160,6 +160,7 @@ class Call {
   }
 }
 
+/** A client whose own clock ends the call says no more than that it cancels, and is a little ahead of us: only this side's end is sure. */
 function reasonOf(call: Cancellable): DOMException {
   // Timers may be a millisecond early.
   const late = Temporal.Now.instant().epochMilliseconds + 1 >= Number(call.getDeadline());
