@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "monitor.h"
@@ -67,12 +68,13 @@ uint32_t dial_events(const struct dial *d)
 	const struct connection *c = d->connection;
 	uint32_t events = 0;
 
-	/* Without either it is not watched at all: a hangup that nothing can be done about yet would come for ever. */
+	/* After it has left it is not watched at all: its hangup would come for ever. */
 	if (!d->client_ended && to_send(d) == 0)
 		events |= EPOLLIN;
 	if (!d->client_left && connection_pending(c) > 0)
 		events |= EPOLLOUT;
-	return events;
+	/* EPOLLHUP comes unasked, but only for what is in the loop: that a client leaves is seen whatever is waited for. */
+	return d->client_left ? events : events | EPOLLHUP;
 }
 
 static void watch_both(struct dial *d)
@@ -290,25 +292,50 @@ static void deadline_passed(struct timer *timer)
 	answer_error(container_of(timer, struct dial, timer), ERR_TIMEOUT, 0, "nobody took the connection in time");
 }
 
-/* Sockets keep the namespace that they were made in. 0 or errno; the caller is where it was in any case. */
-static int make_sockets(struct dial *d, const char *netns)
+struct place {
+	struct dial *dial;
+	const char *netns; /* empty: here */
+	int error;         /* errno, or 0 */
+};
+
+/* Sockets keep the namespace that they were made in. */
+static int make_sockets(void *argument)
 {
 	static const int families[2] = { AF_INET, AF_INET6 };
-	int own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-	int there = netns[0] ? open(netns, O_RDONLY | O_CLOEXEC) : -1;
-	int error = own < 0 || (netns[0] && there < 0) || (there >= 0 && setns(there, CLONE_NEWNET) < 0) ? errno : 0;
+	struct place *place = argument;
+	int *sockets = place->dial->families;
+	int there = place->netns[0] ? open(place->netns, O_RDONLY | O_CLOEXEC) : -1;
 
-	for (int i = 0; i < 2 && error == 0; i++)
-		d->families[i] = socket(families[i], SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (error == 0 && d->families[0] < 0 && d->families[1] < 0)
-		error = errno;
-	if (there >= 0 && own >= 0)
-		(void)setns(own, CLONE_NEWNET);
+	place->error = place->netns[0] && (there < 0 || setns(there, CLONE_NEWNET) < 0) ? errno : 0;
+	for (int i = 0; i < 2 && place->error == 0; i++)
+		sockets[i] = socket(families[i], SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (place->error == 0 && sockets[0] < 0 && sockets[1] < 0)
+		place->error = errno;
 	if (there >= 0)
 		(void)close(there);
-	if (own >= 0)
-		(void)close(own);
-	return error;
+	return 0;
+}
+
+/*
+ * 0 or errno. A child with our memory and our descriptors goes there, and we wait for it to end: who goes by himself
+ * may not be let in again at home, and everything that he starts would be there with him.
+ */
+static int make_sockets_in(struct dial *d, const char *netns)
+{
+	struct monitor *m = d->monitor;
+	struct place place = { .dial = d, .netns = netns, .error = EIO };
+	pid_t child;
+
+	if (!netns[0]) {
+		(void)make_sockets(&place);
+		return place.error;
+	}
+	monitor_touch(m); /* the child's stack is there */
+	child = clone(make_sockets, m->chunk + CHUNK, CLONE_VM | CLONE_VFORK | CLONE_FILES, &place);
+	if (child < 0)
+		return errno;
+	(void)waitpid(child, NULL, __WALL);
+	return place.error;
 }
 
 static void dial(struct monitor *m, struct request *to, uint16_t port, uint32_t deadline)
@@ -322,7 +349,7 @@ static void dial(struct monitor *m, struct request *to, uint16_t port, uint32_t 
 		d++;
 	*d = (struct dial){ .monitor = m, .connection = to->connection, .request = *to, .port = port, .families = { -1, -1 }, .tcp = { .fd = -1 } };
 	to->connection->dial = d;
-	error = make_sockets(d, m->path);
+	error = make_sockets_in(d, m->path);
 	if (error != 0) {
 		reply_error(m, to, ERR_SYSCALL, error, (struct span){ .data = (const uint8_t *)"netns", .length = 5 }, m->path);
 		free_dial(d);

@@ -69,12 +69,13 @@ export class Node implements AsyncDisposable {
   readonly #monitors: number[] = [];
   #count = 0;
 
-  constructor() {
+  /** `wrapper` starts the launcher, if there is one; what that says is for `hear`. */
+  constructor(wrapper: readonly string[] = [], hear: (said: string) => void = () => undefined) {
     makeRootfs(this.rootfs);
     mkdirSync(join(this.dir, "run"));
-    this.#child = spawn(BINARY, ["launcher", join(this.dir, "run"), "1", "nacelle-test"], {
-      stdio: ["ignore", "ignore", "inherit", "pipe"],
-    });
+    const [command = "", ...args] = [...wrapper, BINARY, "launcher", join(this.dir, "run"), "1", "nacelle-test"];
+    this.#child = spawn(command, args, { stdio: ["ignore", "pipe", "inherit", "pipe"] });
+    this.#child.stdout?.setEncoding("utf8").on("data", hear);
     this.#socket = this.#child.stdio[3] as Duplex;
     this.#socket.on("data", (chunk: Buffer) => {
       for (const frame of this.#frames.push(chunk)) this.#waiting.shift()?.(frame);
