@@ -133,6 +133,7 @@ static void created(struct job *job)
 	int pidfd = job_adopt(job, &c->status.pid, &c->status.start_time);
 	bool whole;
 
+	output_last_words(c);
 	c->job = NULL;
 	success = job_succeeded(job);
 	whole = success && pidfd >= 0 && (!c->has_terminal || take_terminal(c, job) == 0);

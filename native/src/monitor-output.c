@@ -139,6 +139,25 @@ int output_open(struct container *c, uid_t uid, gid_t gid, int write_ends[2])
 	return 0;
 }
 
+void output_last_words(struct container *c)
+{
+	struct stream *s = &c->streams[1];
+	int left = 0;
+
+	if (s->source.fd < 0 || c->has_terminal)
+		return;
+	monitor_touch(c->monitor);
+	(void)ioctl(s->source.fd, FIONREAD, &left);
+	while (left > 0) {
+		ssize_t n = read(s->source.fd, c->monitor->chunk, sizeof(c->monitor->chunk));
+
+		if (n <= 0)
+			return;
+		left -= (int)n;
+		take(s, c->monitor->chunk, (size_t)n);
+	}
+}
+
 /* What is on its way through a terminal is not told by FIONREAD, but is read before its end, or a pause. */
 static void finish_terminal(struct stream *s)
 {

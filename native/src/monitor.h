@@ -287,6 +287,8 @@ int output_open(struct container *c, uid_t uid, gid_t gid, int write_ends[2]);
 int output_terminal(struct container *c, int master);
 /* Reads what was written before the container exited, at most 2 s long, and ends the log. */
 void output_finish(struct container *c);
+/* Reads what the runtime has said on the container's stderr, before its end is acted on. */
+void output_last_words(struct container *c);
 void output_close(struct container *c);
 /* Tells clients what became of the log since the last time. */
 void output_report(struct container *c);

@@ -80,6 +80,16 @@ describe("a runtime that", () => {
     await childless(s);
   });
 
+  test("says its last words while nobody reads is heard to the end", async () => {
+    using s = await node.sandbox();
+    // The monitor is stopped until all is written and the runtime has ended: it finds both at once.
+    const body = `(until grep -q ' Z ' /proc/$$/stat; do :; done; kill -CONT $PPID) >/dev/null 2>&1 &
+      perl -e 'fcntl(STDERR, 1031, 1 << 20)'; kill -STOP $PPID
+      head -c 600000 /dev/zero | tr '\\0' x >&2; echo last words >&2; exit 9`;
+    await assert.rejects(create(s, body), failed("RUNTIME_FAILED", /last words/));
+    await none(s);
+  });
+
   test("writes more than 64 KiB of errors is drained, and the end of them quoted", async () => {
     using s = await node.sandbox();
     const body = "head -c 3000000 /dev/zero | tr '\\0' x >&2; echo last words >&2; echo in the log > $2; exit 9";
