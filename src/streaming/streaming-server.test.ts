@@ -128,6 +128,17 @@ it("writes no token, no command and no URL into its log", async () => {
   assert.doesNotMatch(text, new RegExp(`cat|http|${url.slice(-22)}`));
 });
 
+it("does not log what a runtime quotes of a command that it could not start, and tells the client", async () => {
+  const quoted = 'exec: "cat": executable file not found in $PATH';
+  await using node = await start((session) => session.fail(quoted));
+  await using client = await SpdyClient.connect(node.server.url(exec("stdout")), ["v4.channel.k8s.io"]);
+  const error = await client.open({ streamtype: "error" });
+  await client.open({ streamtype: "stdout" });
+  assert.match(await error.text(), /executable file not found/);
+  await until(() => node.lines.some((line) => line.includes("stream ended")));
+  assert.match(node.lines.join("\n"), /stream=exec container=c kind=failed ms=\d+$/);
+});
+
 it("ends with clients that have said nothing", async () => {
   const node = await start();
   const { port } = new URL(node.server.url(portForward));

@@ -175,7 +175,8 @@ export class StreamingServer implements AsyncDisposable {
     try {
       asked = this.#asked(upgrade.request);
       const outcome = await converse(asked, upgrade, { runtime, idleMs, creationMs, life });
-      log.info("stream ended", { ...fieldsOf(asked), ...outcome, ms: Math.round(performance.now() - started) });
+      const ms = Math.round(performance.now() - started);
+      log.info("stream ended", { ...fieldsOf(asked), ...withoutCommand(asked, outcome), ms });
     } catch (error) {
       if (error instanceof Refusal) refuse(upgrade.socket, error);
       else upgrade.socket.destroy();
@@ -194,6 +195,13 @@ const stopping = () => new DomainError("unavailable", "the runtime is stopping")
 function fieldsOf(asked: Asked): Readonly<Record<string, string>> {
   if (asked.kind === "portforward") return { stream: asked.kind, sandbox: asked.sandboxId };
   return { stream: asked.kind, container: asked.request.containerId };
+}
+
+/** A runtime quotes, and may escape, what it could not start: the client reads that, the log does not. */
+function withoutCommand(asked: Asked, outcome: Awaited<ReturnType<typeof converse>>) {
+  if (asked.kind !== "exec" || outcome.kind !== "failed") return outcome;
+  const isHarmless = (word: string) => /^[ -~]+$/.test(word) && !/["\\]/.test(word) && !outcome.message.includes(word);
+  return asked.request.command.every(isHarmless) ? outcome : { kind: outcome.kind };
 }
 
 function refuse(socket: Socket, { status, message, headers }: Refusal): void {
