@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdir, readFile, stat, symlink, writeFile } from "node:fs/promises";
+import { mkdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import test, { after, before, describe } from "node:test";
@@ -82,29 +82,6 @@ for (const runtime of ["runc", "crun"] as const) {
       await node.assertClean();
     });
 
-    test("that the host does not have are refused with a remedy, and made where the configuration says so", async () => {
-      const pod = await Pod.run(node, "missing");
-      const hostPath = join(folder, `missing-${runtime}/deep`);
-      await symlink(join(folder, "nowhere"), join(folder, "dangling"));
-      const kernels = ["/dev/no-such-device", "/proc/no-such-file", "/sys/no/such", join(folder, "dangling")];
-      await assertRefused(pod, [hostPath, ...kernels]);
-      await assert.rejects(pod.create("c", { mounts: [{ containerPath: "/data", hostPath }] }), /DirectoryOrCreate/);
-      await assert.rejects(stat(hostPath), { code: "ENOENT" });
-      await pod.remove();
-      await node.assertClean();
-
-      const settings = { "workload.createMissingHostPaths": "true" };
-      await using making = await TestNode.start({ defaultRuntime: runtime, settings });
-      const made = await Pod.run(making, "making");
-      const id = await made.start("c", { mounts: [{ containerPath: "/data", hostPath }] });
-      await made.shell(id, "touch /data/x");
-      const found = await stat(hostPath);
-      assert.deepEqual([found.isDirectory(), found.mode & 0o7777, found.uid], [true, 0o755, 0]);
-      assert.ok(await stat(join(hostPath, "x")));
-      await assertRefused(made, kernels);
-      await made.remove();
-    });
-
     test("may be links, files, sockets and devices, and be mounted on what the image does not have", async () => {
       const pod = await Pod.run(node, "kinds");
       await mkdir(join(folder, "real"));
@@ -185,15 +162,4 @@ for (const runtime of ["runc", "crun"] as const) {
 
     test("left no row", () => node.assertCleanEnd());
   });
-}
-
-/** None of these is there, and a container that mounts one is refused by the path's name. */
-async function assertRefused(pod: Pod, paths: readonly string[]): Promise<void> {
-  for (const hostPath of paths) {
-    await assert.rejects(pod.create("absent", { mounts: [{ containerPath: "/data", hostPath }] }), (error) => {
-      assert.ok(hasStatus(error, status.INVALID_ARGUMENT), String(error));
-      assert.ok(error.details.includes(hostPath), error.details);
-      return true;
-    });
-  }
 }
