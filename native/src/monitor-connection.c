@@ -241,15 +241,24 @@ static void accept_ready(struct source *source, uint32_t events)
 {
 	struct monitor *m = container_of(source, struct monitor, listener);
 	int fd = accept4(source->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	bool full = fd < 0 && (errno == EMFILE || errno == ENFILE);
 
 	(void)events;
-	if (fd >= 0 && !attach(m, fd))
+	if (full) {
+		/* Who comes would wait for ever, and wake us all the time: for this moment there is one descriptor. */
+		(void)close(m->spare);
+		fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC);
+	}
+	if (fd >= 0 && (full || !attach(m, fd)))
 		(void)close(fd);
+	if (full)
+		m->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
 int connection_listen(struct monitor *m)
 {
-	if (fcntl(m->options.listener, F_SETFL, O_NONBLOCK) < 0)
+	m->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (m->spare < 0 || fcntl(m->options.listener, F_SETFL, O_NONBLOCK) < 0)
 		return -errno;
 	m->listener = (struct source){ .fd = m->options.listener, .ready = accept_ready };
 	return loop_add(&m->loop, &m->listener, EPOLLIN);

@@ -337,10 +337,12 @@ bool exec_input(struct exec *e, struct input **input)
 
 void exec_end_input(struct exec *e)
 {
-	if (e->wanted & STREAM_TERMINAL)
-		terminal_end_input(e->input.source.fd);
-	else
-		input_close(&e->input);
+	input_close(&e->input);
+}
+
+bool exec_has_terminal(const struct exec *e)
+{
+	return e->wanted & STREAM_TERMINAL;
 }
 
 void exec_resize(struct exec *e, uint16_t width, uint16_t height)

@@ -106,6 +106,15 @@ static bool resize(struct connection *c, struct reader *r)
 	return true;
 }
 
+/* As if ^D were typed, where that means something: it takes its turn like all that is typed. */
+static bool type_end(struct input *input, struct connection *c)
+{
+	int character = terminal_end_character(input->source.fd);
+	uint8_t typed = (uint8_t)character;
+
+	return character < 0 || feed(input, c, (struct span){ .data = &typed, .length = 1 });
+}
+
 bool input_handle(struct connection *c, uint16_t type, struct reader *r)
 {
 	struct input *input;
@@ -116,6 +125,8 @@ bool input_handle(struct connection *c, uint16_t type, struct reader *r)
 		return resize(c, r);
 	if (c->exec && !exec_input(c->exec, &input))
 		return false;
+	if (c->exec && input && exec_has_terminal(c->exec))
+		return type_end(input, c);
 	if (c->exec)
 		exec_end_input(c->exec);
 	else if (c->attach)

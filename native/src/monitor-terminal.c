@@ -105,10 +105,11 @@ void terminal_resize(int master, uint16_t width, uint16_t height)
 		(void)ioctl(master, TIOCSWINSZ, &size);
 }
 
-void terminal_end_input(int master)
+int terminal_end_character(int master)
 {
 	struct termios modes;
 
-	if (master >= 0 && tcgetattr(master, &modes) == 0 && (modes.c_lflag & ICANON))
-		(void)!write(master, &modes.c_cc[VEOF], 1);
+	if (master < 0 || tcgetattr(master, &modes) < 0 || !(modes.c_lflag & ICANON))
+		return -1;
+	return modes.c_cc[VEOF] == _POSIX_VDISABLE ? -1 : modes.c_cc[VEOF];
 }

@@ -182,6 +182,7 @@ struct monitor {
 	struct loop loop;
 	struct timers timers;
 	struct source listener;
+	int spare; /* a descriptor for when there is none left */
 	struct source children;
 	struct timer idle;
 	bool used;          /* big buffers were touched since the idle timer was set */
@@ -298,8 +299,9 @@ void exec_request(struct monitor *m, struct request *to, struct reader *r);
 void exec_stream_request(struct monitor *m, struct request *to, struct reader *r);
 /* False: it has not started yet. `*input` NULL: it takes none. */
 bool exec_input(struct exec *exec, struct input **input);
-/* Its client sends nothing more. */
+/* Its client sends nothing more. For an exec without a terminal. */
 void exec_end_input(struct exec *exec);
+bool exec_has_terminal(const struct exec *exec);
 void exec_resize(struct exec *exec, uint16_t width, uint16_t height);
 bool exec_is_stream(const struct exec *exec);
 /* Its client has gone: nobody waits for the result. */
@@ -327,8 +329,8 @@ int terminal_receive(int listener);
 /* Sets it up as containers expect and returns a slave that keeps it from being hung up, or -errno. */
 int terminal_prepare(int master);
 void terminal_resize(int master, uint16_t width, uint16_t height);
-/* As if ^D were typed, where that means something. */
-void terminal_end_input(int master);
+/* Which character ends the input of who reads it; -1: none does. */
+int terminal_end_character(int master);
 
 /* monitor-attach.c */
 void attach_request(struct monitor *m, struct request *to, struct reader *r);
