@@ -11,6 +11,7 @@ import type { OciSpec } from "../oci/spec/types.ts";
 import type { ResolvedUser } from "../oci/user.ts";
 import type { Handlers } from "../sandbox/handlers.ts";
 import type { Monitors } from "../sandbox/monitors.ts";
+import { pidOwner } from "../sandbox/namespaces.ts";
 import type { Paths } from "../sandbox/paths.ts";
 import type { Process } from "../sandbox/process.ts";
 import { createProcess } from "../sandbox/runtime-calls.ts";
@@ -20,6 +21,7 @@ import { checkMapped, checkUsers, type PinnedUsers, pinnedUsers, rootOf } from "
 import type { Container } from "./container.ts";
 import type { HeldImages } from "./held-images.ts";
 import { requireMountpoints } from "./mountpoints.ts";
+import { requireSameProcess } from "./pid-target.ts";
 import { ensureWorkingDir, lookAround, type Surroundings } from "./surroundings.ts";
 import { fillImageVolumes, mountImages } from "./volumes.ts";
 
@@ -84,6 +86,8 @@ export async function buildContainer(
   checkMapped(sandbox.config, found.user);
   control.signal.throwIfAborted();
 
+  const owner = pidOwner(sandbox, container.config);
+  const joined = owner === undefined ? undefined : ports.monitors.processOf(owner);
   const spec = makeSpec(ports, build, volumes, found);
   await writeBundle(ports, build, spec);
   control.signal.throwIfAborted();
@@ -104,6 +108,7 @@ export async function buildContainer(
   };
   const process = await createProcess(ports.monitors.require(sandbox.id), handler, call, control.signal);
   ports.monitors.watch(container.id, sandbox.id, process);
+  if (joined !== undefined) await requireSameProcess(ports.operations, container.id, joined);
   return { user: found.user, process };
 }
 

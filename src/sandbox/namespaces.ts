@@ -21,30 +21,28 @@ export function pauseNamespaces(paths: Paths, sandbox: Sandbox): NamespaceChoice
   return { ...pinned(paths, sandbox), pid: sandbox.config.namespaces.pid === "node" ? "host" : "new" };
 }
 
-/**
- * What a container joins. `pidOf` gives the process whose PID namespace is meant: of pause for "pod", of the target
- * container for "target".
- */
+/** Whose process's PID namespace a container joins: the sandbox's, that is pause, or a container's. Undefined: nobody's. */
+export function pidOwner(sandbox: Sandbox, { security }: ContainerConfig): string | undefined {
+  const { pid, targetId } = security.namespaces;
+  if (pid === "target") return targetId;
+  // A sandbox without a shared PID namespace has none to join: its containers have their own.
+  return pid === "pod" && sandbox.config.namespaces.pid === "pod" ? sandbox.id : undefined;
+}
+
+/** What a container joins. `pidOf` gives the process of a `pidOwner`, which has to be the same when it was joined. */
 export function containerNamespaces(
   paths: Paths,
   sandbox: Sandbox,
   config: ContainerConfig,
   pidOf: (id: string) => number,
 ): NamespaceChoices {
-  const { namespaces } = config.security;
   refuseNode(sandbox, config);
-  const pid = (id: string) => `/proc/${pidOf(id)}/ns/pid`;
-  const choices = {
-    container: () => "new",
-    node: () => "host",
-    // A sandbox without a shared PID namespace has none to join: its containers have their own.
-    pod: () => (sandbox.config.namespaces.pid === "pod" ? pid(sandbox.id) : "new"),
-    target: () => pid(namespaces.targetId),
-  };
+  const owner = pidOwner(sandbox, config);
+  const own = config.security.namespaces.pid === "node" ? "host" : "new";
   return {
     // Network and IPC are the sandbox's, whatever the container's own options say.
     ...pinned(paths, sandbox),
-    pid: choices[namespaces.pid](),
+    pid: owner === undefined ? own : `/proc/${pidOf(owner)}/ns/pid`,
   };
 }
 
