@@ -21,6 +21,13 @@ describe("the rate of CPU use", () => {
     assert.equal(rates.observe("a", 300n * MS, 1e8), 0);
   });
 
+  it("begins anew when the clock was set back", () => {
+    const rates = new UsageRates();
+    rates.observe("a", 3_600_000n * MS, 1e9);
+    assert.equal(rates.observe("a", 0n, 2e9), undefined);
+    assert.equal(rates.observe("a", 1_000n * MS, 3e9), 1e9);
+  });
+
   it("begins anew when less was used than before, and is forgotten with what it is of", () => {
     const rates = new UsageRates();
     rates.observe("a", 0n, 9e9);

@@ -14,7 +14,8 @@ export class UsageRates {
   /** Nanoseconds of CPU per second of late; undefined at the first look, which has nothing to compare with. */
   observe(id: string, timeNs: bigint, usageNs: number): number | undefined {
     const last = this.#samples.get(id);
-    if (last === undefined || usageNs < last.usageNs) {
+    // A clock that was set back makes them no further apart for as long as it was set back.
+    if (last === undefined || usageNs < last.usageNs || timeNs < last.timeNs) {
       this.#samples.set(id, { timeNs, usageNs, rate: undefined });
       return undefined;
     }
