@@ -79,6 +79,22 @@ describe("walks through writable layers", () => {
     assert.deepEqual(walks.total(), { bytes: 0, inodes: 0 });
   });
 
+  it("keep the last result of what takes too long, with its age", async () => {
+    const disk = new FakeDisk();
+    using walks = disk.walks;
+    walks.start(() => trees("a"));
+    await disk.started("/a");
+    disk.end("/a", "4096 2");
+    await disk.started("/a");
+    disk.end("/a", Object.assign(new Error("too long"), { code: "ETIMEDOUT" }));
+    await disk.started("/a");
+    assert.deepEqual(walks.of("a"), { at, bytes: 4096, inodes: 2 });
+    assert.deepEqual(disk.reports, ["a: a writable layer cannot be measured"]);
+    disk.end("/a", new Error("broken"));
+    await disk.started("/a");
+    assert.equal(walks.of("a"), undefined);
+  });
+
   it("do not begin anew after the end", async () => {
     const disk = new FakeDisk();
     disk.walks.start(() => trees("a", "b", "c"));

@@ -94,7 +94,8 @@ export class DiskWalks implements Disposable {
       this.#usages.set(id, { at, bytes, inodes });
       this.#failing.delete(id);
     } catch (error) {
-      this.#usages.delete(id);
+      // What takes too long today has a size all the same: the last that was found, with its age.
+      if (!hasCode(error, "ETIMEDOUT")) this.#usages.delete(id);
       // It was removed meanwhile; or this daemon ends, and the launcher with it.
       if (hasCode(error, "ENOENT") || this.#stopping.signal.aborted || this.#failing.has(id)) return;
       this.#failing.add(id);
