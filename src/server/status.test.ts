@@ -22,6 +22,8 @@ describe("the status of an error", () => {
     [AbortSignal.abort().reason, status.CANCELLED],
     [new DOMException("x", "TimeoutError"), status.DEADLINE_EXCEEDED],
     [new SuppressedError(new Error("undo"), invalidArgument("first")), status.INVALID_ARGUMENT],
+    [new AggregateError([nodeError("ENOSPC"), new Error("x")], "both"), status.RESOURCE_EXHAUSTED],
+    [new AggregateError([], "none"), status.UNKNOWN],
     ["a string", status.UNKNOWN],
     [undefined, status.UNKNOWN],
   ];

@@ -24,6 +24,8 @@ export function toStatus(error: unknown): Pick<ServiceError, "code" | "details">
 function codeOf(error: unknown): status {
   if (error instanceof DomainError) return codes[error.kind];
   if (error instanceof SuppressedError) return codeOf(error.suppressed);
+  // Of several that failed together; their texts are in its own.
+  if (error instanceof AggregateError) return codeOf(error.errors[0]);
   if (error instanceof DOMException && error.name === "TimeoutError") return status.DEADLINE_EXCEEDED;
   if (error instanceof Error && error.name === "AbortError") return status.CANCELLED;
   if (hasCode(error, "ETIMEDOUT")) return status.DEADLINE_EXCEEDED;
