@@ -133,6 +133,19 @@ describe("a checkpoint", { skip: skipWithoutV1 }, () => {
     await assertRuns();
   });
 
+  test("that hangs does not keep its container from being stopped", async () => {
+    const other = await pod(node, "stopped", { handler: "crun" });
+    await criu.does("hang");
+    const location = join(folder, "stopped.tar");
+    const cut = assert.rejects(write(location, "600", other.containerId));
+    await appeared(criu.begun, AbortSignal.timeout(20_000));
+    await node.cri.call("StopContainer", { containerId: other.containerId, timeout: "0" }, { deadlineMs: 30_000 });
+    await node.server.kill();
+    await cut;
+    await node.server.restart();
+    await removePod(node, other);
+  });
+
   test("that was cut short with the server leaves nothing, and the container runs on", async () => {
     await criu.does("hang");
     const location = join(folder, "cut.tar");

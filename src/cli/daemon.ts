@@ -202,6 +202,7 @@ function wireContainers(parts: DaemonParts, containerParts: ContainerParts): Con
     images,
     snapshots,
     cgroupDirs: (sandbox, id) => cgroups.directories(sandbox, id),
+    thaw: (sandbox, id) => cgroups.thaw(sandbox, id),
     cgroupsPath: (sandbox, id) => cgroups.specPath(sandbox, id),
     memoryCgroup: (sandbox, id) => cgroups.memoryDirectory(sandbox, id),
     host: host.facts,

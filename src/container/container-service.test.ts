@@ -37,6 +37,7 @@ function setup(root: string, monitor: { start: () => Promise<bigint>; signal?: (
     events: { emit: (type: PodEventType) => void told.push(type) },
     execs: { maxConcurrent: 1, maxOutputBytes: 1024 },
     cgroupDirs: () => [],
+    thaw: () => [],
     now: () => epoch,
     log: () => {},
   } as unknown as ContainerServicePorts);

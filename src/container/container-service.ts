@@ -9,7 +9,7 @@ import type { MonitorSession } from "../monitor/session.ts";
 import type { ContainerConfig, SandboxConfig } from "../oci/config.ts";
 import type { PodEvents } from "../sandbox/pod-events.ts";
 import { startProcess } from "../sandbox/runtime-calls.ts";
-import { requireReady, type Sandbox } from "../sandbox/sandbox.ts";
+import { requireReady } from "../sandbox/sandbox.ts";
 import { type Container, isAlive, isListed, requirePhase } from "./container.ts";
 import { ContainerAnnouncements } from "./container-announcements.ts";
 import { ContainerCreations, type CreationPorts } from "./container-creations.ts";
@@ -18,16 +18,13 @@ import { type ExecResult, execSync } from "./exec-sync.ts";
 import { Exits } from "./exits.ts";
 import { releaseContainer } from "./release-container.ts";
 import { type ExecSession, openAttach, openExec, type SessionStreams } from "./sessions.ts";
-import { Signals } from "./signals.ts";
+import { type SignalPorts, Signals } from "./signals.ts";
 import { Stops } from "./stops.ts";
 
-export interface ContainerServicePorts extends CreationPorts {
+export interface ContainerServicePorts extends CreationPorts, Pick<SignalPorts, "cgroupDirs" | "thaw" | "log"> {
   readonly execs: { readonly maxConcurrent: number; readonly maxOutputBytes: number };
-  /** Directories of a cgroup in every hierarchy. */
-  readonly cgroupDirs: (sandbox: Sandbox, id: string) => readonly string[];
   readonly discards: Retries;
   readonly events: PodEvents;
-  readonly log: (message: string, fields: Readonly<Record<string, string>>) => void;
 }
 
 /** Containers: created once per name, started once, ended once, whoever asks how often. */

@@ -1,4 +1,4 @@
-import type { Operations } from "../launcher/operations.ts";
+import type { Operation, Operations } from "../launcher/operations.ts";
 import { messageOf } from "../lib/errors.ts";
 import { parseSignal } from "../oci/signal.ts";
 import type { Monitors } from "../sandbox/monitors.ts";
@@ -14,6 +14,8 @@ export interface SignalPorts {
   readonly sandboxes: { byId(id: string): Sandbox };
   /** Directories of a cgroup in every hierarchy. */
   readonly cgroupDirs: (sandbox: Sandbox, id: string) => readonly string[];
+  /** Lets the processes of a container run, whoever froze them. */
+  readonly thaw: (sandbox: Sandbox, id: string) => readonly Operation[];
   readonly log: (message: string, fields: Readonly<Record<string, string>>) => void;
 }
 
@@ -38,9 +40,11 @@ export class Signals {
   }
 
   /** Kills by its monitor; where that does not answer, by its process. Ended already: nothing to do. */
-  async kill({ id, sandboxId, state }: Container): Promise<void> {
+  async kill(container: Container): Promise<void> {
+    const { id, sandboxId, state } = container;
     if (state.phase !== "created" && state.phase !== "starting" && state.phase !== "running") return;
     const { monitors } = this.#ports;
+    if (this.#killed.has(id)) this.#thaw(container);
     this.#killed.add(id);
     const monitor = monitors.find(sandboxId);
     try {
@@ -49,6 +53,15 @@ export class Signals {
       this.report(id, error);
     }
     await monitors.kill(state);
+  }
+
+  /** What was killed before and lives may be frozen, by a checkpoint that hangs: with cgroup v1 nothing frozen dies. */
+  #thaw({ id, sandboxId }: Container): void {
+    const { operations, thaw, sandboxes } = this.#ports;
+    const options = { owner: id, what: "letting a killed container run", deadlineMs: KILL_REST_MS };
+    Promise.try(() => operations.perform(thaw(sandboxes.byId(sandboxId), id), options)).catch((error: unknown) =>
+      this.report(id, error),
+    );
   }
 
   /** Whether this daemon has killed it. */
