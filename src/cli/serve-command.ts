@@ -16,6 +16,7 @@ import { claimSocket } from "../server/socket.ts";
 import type { Store } from "../state/store.ts";
 import type { StreamingServer } from "../streaming/streaming-server.ts";
 import { type AdminPorts, AdminServer } from "./admin-server.ts";
+import { callLog } from "./call-log.ts";
 import type { Command } from "./command.ts";
 import { exitCodeOf, exitCodes } from "./exit-codes.ts";
 import { health } from "./health.ts";
@@ -104,7 +105,7 @@ async function serve(config: Config, log: Log, signal: AbortSignal): Promise<voi
     "Connections of exec, attach and port-forward.",
     () => streaming.sessions,
   );
-  owned.use(await serveCri(node, streaming, observer(log, metrics)));
+  owned.use(await serveCri(node, streaming, callLog(log, metrics)));
   // First of all to end: whoever listens would otherwise keep the server waiting.
   owned.use(node.daemon.events);
   const ports = { launcher: node.parts.launcher, health: () => health(node.parts), log };
@@ -182,20 +183,4 @@ function serveCri(
       imageService(definitions.image, images.service, observe),
     ],
   });
-}
-
-const QUIET = /^(?:List|Stream|Version|Status|.*Status$|.*Stats$|ImageFsInfo|RuntimeConfig)/;
-
-/** What changes something is logged as it is; what a kubelet asks every second only when it fails, or to who debugs. */
-function observer(log: Log, metrics: Metrics): CallObserver {
-  return (call) => {
-    metrics.call(call);
-    const { method, ms, code, error } = call;
-    const fields = { method, ms: Math.round(ms) };
-    // Who listens to events does so until it leaves.
-    const isExpected = error === undefined || (method === "GetContainerEvents" && code === "CANCELLED");
-    if (!isExpected) log.warn("call failed", { ...fields, error: messageOf(error) });
-    else if (QUIET.test(method)) log.debug("call", fields);
-    else log.info("call", fields);
-  };
 }
