@@ -149,7 +149,7 @@ describe("crictl's commands", { skip: skipWithoutTools }, () => {
     const archive = join(node.server.paths.folder, "checkpoint.tar");
     const { container: frozen, sandbox: pod } = await node.pod({});
     const { code, stderr } = await node.crictl.attempt("checkpoint", `--export=${archive}`, frozen);
-    if (code !== 0) assert.match(stderr, /FailedPrecondition.*criu|criu.*(install|version|failed|cannot)/is);
+    if (code !== 0) assert.match(stderr, /FailedPrecondition.*(criu|has no checkpoint command)/s);
     else await access(archive);
     await node.crictl.run("rmp", "-f", pod);
   });
