@@ -171,7 +171,11 @@ static int enter_directory(int from_dir, int to_dir, const char *name, unsigned 
 		(void)close(from);
 		return -1;
 	}
-	return copy_directory(from, to, depth + 1);
+	links_enter(name);
+	if (copy_directory(from, to, depth + 1) < 0)
+		return -1; /* of the whole copy */
+	links_leave(name);
+	return 0;
 }
 
 /* A link, a pipe, a socket or a device: it has no descriptor to work by, and nobody else is there to exchange it. */
@@ -192,12 +196,16 @@ static int copy_special(int from_dir, int to_dir, const char *name, const struct
 static int copy_entry(int from_dir, int to_dir, const char *name, unsigned depth)
 {
 	struct stat s;
+	int linked;
 
 	if (fstatat(from_dir, name, &s, AT_SYMLINK_NOFOLLOW) < 0)
 		return -1;
 	if (S_ISDIR(s.st_mode))
 		return enter_directory(from_dir, to_dir, name, depth);
-	return S_ISREG(s.st_mode) ? copy_file(from_dir, to_dir, name) : copy_special(from_dir, to_dir, name, &s);
+	if (!S_ISREG(s.st_mode))
+		return copy_special(from_dir, to_dir, name, &s);
+	linked = s.st_nlink > 1 ? links_take(&s, to_dir, name) : 0;
+	return linked == 0 ? copy_file(from_dir, to_dir, name) : linked < 0 ? -1 : 0;
 }
 
 static int copy_entries(DIR *dir, int to, unsigned depth)
@@ -238,6 +246,7 @@ int step_copy_in_root(struct performance *p, const struct step *step)
 {
 	int from = open_directory(p, step);
 	int to;
+	int r;
 
 	if (from < 0 && p->performed->error == ENOENT && strcmp(p->performed->what, "openat2") == 0) {
 		/* An image may declare what it does not have. */
@@ -247,10 +256,12 @@ int step_copy_in_root(struct performance *p, const struct step *step)
 	if (from < 0)
 		return -1;
 	to = open(step->text[TARGET], O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (to < 0) {
+	if (to < 0 || links_begin(to) < 0) {
 		(void)step_failed(p, "open", step->text[TARGET]);
 		(void)close(from);
 		return -1;
 	}
-	return copy_directory(from, to, 0) < 0 ? step_failed(p, "copy", step->text[PATH]) : 0;
+	r = copy_directory(from, to, 0) < 0 ? step_failed(p, "copy", step->text[PATH]) : 0;
+	links_end();
+	return r;
 }

@@ -2,6 +2,8 @@
 #ifndef NACELLE_OPERATION_H
 #define NACELLE_OPERATION_H
 
+#include <sys/stat.h>
+
 #include "launcher.h"
 
 enum { STEPS_MAX = 1024, TEXTS_MAX = 5, READ_MAX = 131072 };
@@ -49,5 +51,14 @@ int step_set_oom_score_adj(struct performance *p, const struct step *step);
 void step_result(struct performance *p, const char *text);
 /* An fd of `path` below the directory `root`, whatever links are on the way; -1 with errno. */
 int open_in_root(int root, const char *path, int flags);
+
+/* operation-links.c: for one copy below the directory `root`. */
+int links_begin(int root);
+void links_end(void);
+/* The copy goes on in a directory of this name, or is back from it. */
+void links_enter(const char *name);
+void links_leave(const char *name);
+/* Of a file with several names: 1, a link to its copy was made here; 0, it is to be copied here; -1 with errno. */
+int links_take(const struct stat *s, int dir, const char *name);
 
 #endif

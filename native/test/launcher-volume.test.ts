@@ -4,6 +4,7 @@ import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import {
   chownSync,
+  linkSync,
   lstatSync,
   lutimesSync,
   mkdirSync,
@@ -51,6 +52,26 @@ class Volumes extends Site {
 }
 
 describe("a directory of an image that is copied", () => {
+  it("keeps the names of a file together, so that it fills no disk", async () => {
+    await using site = new Volumes();
+    const data = join(site.root, "data");
+    mkdirSync(join(data, "a/deep"), { recursive: true });
+    mkdirSync(join(data, "b"));
+    writeFileSync(join(data, "a/deep/large"), Buffer.alloc(1 << 20, "x"));
+    for (let i = 0; i < 100; i++) linkSync(join(data, "a/deep/large"), join(data, i % 2 === 0 ? "b" : "a", `${i}`));
+    linkSync(join(data, "a/deep/large"), join(site.root, "outside"));
+    writeFileSync(join(data, "b/other"), "other");
+
+    await site.copy("/data");
+
+    const of = (name: string) => statSync(join(site.target, name), { bigint: true });
+    assert.equal(of("a/deep/large").nlink, 101n);
+    for (let i = 0; i < 100; i++) assert.equal(of(`${i % 2 === 0 ? "b" : "a"}/${i}`).ino, of("a/deep/large").ino);
+    assert.notEqual(of("a/deep/large").ino, statSync(join(data, "a/deep/large"), { bigint: true }).ino);
+    assert.ok(readFileSync(join(site.target, "b/98")).equals(Buffer.alloc(1 << 20, "x")));
+    assert.equal(of("b/other").nlink, 1n);
+  });
+
   it("keeps owners, modes, times, links, holes, pipes and extended attributes", async () => {
     await using site = new Volumes();
     const data = join(site.root, "data");

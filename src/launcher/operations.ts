@@ -80,8 +80,8 @@ export type Operation =
   | { readonly op: "bindInRoot"; readonly root: string; readonly path: string; readonly target: string }
   /**
    * Copies what the directory `path` below `root`, resolved as above, holds into the existing directory `target`, which gets
-   * its owner, mode, xattrs and times. Links are copied, never followed; hard links become files of their own; mounts are
-   * not crossed (EXDEV); at most 256 levels (ELOOP). Absent path: nothing to do.
+   * its owner, mode, xattrs and times. Links are copied, never followed; a file of several names keeps them (EMLINK beyond
+   * 65,536 such files); mounts are not crossed (EXDEV); at most 256 levels (ELOOP). Absent path: nothing to do.
    */
   | { readonly op: "copyInRoot"; readonly root: string; readonly path: string; readonly target: string }
   /**
