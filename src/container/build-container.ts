@@ -77,7 +77,8 @@ export async function buildContainer(
   control.signal.throwIfAborted();
 
   control.stage.enter("filling the image's volumes");
-  const volumes = await fillImageVolumes(ports, container, build.images.root, rootOf(sandbox.config));
+  const root = rootOf(sandbox.config);
+  const volumes = await fillImageVolumes(ports, container, build.images.root, root, control.signal);
   control.signal.throwIfAborted();
 
   control.stage.enter("looking at volumes and devices");

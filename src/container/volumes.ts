@@ -71,12 +71,14 @@ export function unmountImages(paths: Paths, { id, config }: Container): readonly
 /**
  * A directory of ours for each volume that only the image declares, with a copy of what the image has there. The root file
  * system must be mounted and nothing may run in it. What the image has not got belongs to `owner`. The directories lie in the container's writable folder.
+ * Aborting ends it between two volumes.
  */
 export async function fillImageVolumes(
   { operations, paths }: Pick<VolumePorts, "operations" | "paths">,
   { id, config }: Container,
   image: HeldImage,
   owner: { readonly uid: number; readonly gid: number },
+  signal: AbortSignal,
 ): Promise<readonly ImageVolume[]> {
   const requested = config.mounts.map(({ containerPath }) => containerPath);
   const volumes = imageVolumes(image.config.volumes, requested).map((containerPath, index) => ({
@@ -84,6 +86,7 @@ export async function fillImageVolumes(
     hostPath: join(paths.writable(id), "volumes", String(index)),
   }));
   for (const { containerPath, hostPath } of volumes) {
+    signal.throwIfAborted();
     const operationList: Operation[] = [
       { op: "mkdir", path: hostPath, mode: 0o755, parents: true },
       { op: "chown", path: hostPath, ...owner },

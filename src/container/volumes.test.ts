@@ -1,0 +1,33 @@
+import assert from "node:assert/strict";
+import { it } from "node:test";
+import type { Operation } from "../launcher/operations.ts";
+import { Paths } from "../sandbox/paths.ts";
+import { aContainer } from "./container.fixture.ts";
+import type { HeldImage } from "./held-images.ts";
+import { fillImageVolumes } from "./volumes.ts";
+
+const paths = new Paths({ root: "/var/lib/nacelle", runDir: "/run/nacelle", netnsDir: "/run/netns" });
+
+it("the filling of an image's volumes ends after the one during which nobody wants the container any more", async () => {
+  const unwanted = new AbortController();
+  const copied: string[] = [];
+  const operations = {
+    run: () => assert.fail("nothing is run"),
+    perform: async (all: readonly Operation[]) => {
+      copied.push(...all.flatMap((one) => (one.op === "copyInRoot" ? [one.path] : [])));
+      if (copied.length === 2) unwanted.abort(new Error("the sandbox is being stopped"));
+      return all.map(() => Buffer.alloc(0));
+    },
+  };
+  const image = { config: { volumes: ["/a", "/b", "/c"] } } as unknown as HeldImage;
+  const owner = { uid: 0, gid: 0 };
+  const filled = fillImageVolumes(
+    { operations, paths },
+    aContainer({ phase: "creating" }),
+    image,
+    owner,
+    unwanted.signal,
+  );
+  await assert.rejects(filled, /is being stopped/);
+  assert.deepEqual(copied, ["/a", "/b"]);
+});
