@@ -133,6 +133,16 @@ describe("a checkpoint", { skip: skipWithoutV1 }, () => {
     await assertRuns();
   });
 
+  test("whose archive takes longer than the client allows ends, and leaves no file", async () => {
+    await criu.archives("exec sleep 1000");
+    const location = join(folder, "slow.tar");
+    await assert.rejects(write(location, "2"), { code: status.DEADLINE_EXCEEDED });
+    await criu.archives('exec /bin/tar "$@"');
+    assert.ok(!(await exists(location)));
+    assert.deepEqual(await unfinished(), []);
+    await assertRuns();
+  });
+
   test("that hangs does not keep its container from being stopped", async () => {
     const other = await pod(node, "stopped", { handler: "crun" });
     await criu.does("hang");

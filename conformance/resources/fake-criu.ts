@@ -45,6 +45,11 @@ export class FakeCriu implements AsyncDisposable {
     await script(join(programs, "criu"), `#!/bin/sh\necho "${says}"\nexit ${code}\n`);
   }
 
+  /** What tar comes to from now on, as a shell command. */
+  async archives(command: string): Promise<void> {
+    await script(join(programs, "tar"), `#!/bin/sh\n${command}\n`);
+  }
+
   /** Is there once a checkpoint that hangs has begun. */
   get begun(): string {
     return join(this.#folder, "begun");

@@ -45,7 +45,8 @@ export class Checkpoints {
 
   /**
    * Resolves when the archive is at `location`, an absolute path; a file that was there is replaced, a symbolic link not
-   * followed. `timeoutMs` (0: a minute) is criu's; nothing of a failed one stays. Aborting ends the waiting, not the work.
+   * followed. `timeoutMs` is for criu and the archive together (0: a minute for criu); nothing of a failed one stays.
+   * Aborting ends the waiting, not the work.
    */
   async checkpoint(idOrPrefix: string, location: string, timeoutMs: number, signal: AbortSignal): Promise<void> {
     const { id } = requirePhase(this.#ports.find(idOrPrefix), "running");
@@ -80,14 +81,15 @@ export class Checkpoints {
     await requireLocation(operations, location, id);
     const tar = await requireCheckpoints(operations, handler, id);
     const work = posix.join(paths.checkpoints, id);
+    const patience = new Patience(timeoutMs);
     try {
       await this.#files(id, workFolder(work));
-      await this.#dump(handler, id, work, timeoutMs || DUMP_MS);
+      await this.#dump(handler, id, work, patience.of(DUMP_MS));
       const spec = await readFile(posix.join(paths.bundle(id), "config.json"));
       await this.#files(id, dumps(work, configDump(container, handler.name, this.#ports.now()), spec));
-      await this.#tar(id, diffArgs(tar, work, posix.join(paths.writable(id), "upper")));
-      await this.#tar(id, archiveArgs(tar, work));
-      await this.#deliver(id, work, location);
+      await this.#tar(id, diffArgs(tar, work, posix.join(paths.writable(id), "upper")), patience);
+      await this.#tar(id, archiveArgs(tar, work), patience);
+      await this.#deliver(id, work, location, patience);
     } finally {
       await this.#files(id, [{ op: "rmtree", path: work }]).catch((error: unknown) =>
         this.#ports.log("an unfinished checkpoint may be left", { container: id, error: messageOf(error) }),
@@ -125,15 +127,16 @@ export class Checkpoints {
     }
   }
 
-  async #tar(id: string, argv: readonly string[]): Promise<void> {
-    const request = {
-      owner: id,
-      what: "archiving a checkpoint",
-      deadlineMs: ARCHIVE_MS,
-      argv,
-      env: runtimeEnvironment,
-    };
+  async #tar(id: string, argv: readonly string[], patience: Patience): Promise<void> {
+    const what = "archiving a checkpoint";
+    const deadlineMs = patience.of(ARCHIVE_MS);
+    const request = { owner: id, what, deadlineMs, argv, env: runtimeEnvironment };
     const { outcome, status, stderr } = await this.#ports.operations.run(request);
+    if (outcome === "timedOut")
+      throw new DomainError(
+        "deadlineExceeded",
+        `archiving the checkpoint of ${id} took longer than allowed: allow more`,
+      );
     // 1: a file changed while it was read, as it does in a container that runs.
     if (outcome === "exited" && status <= 1) return;
     const said = stderr.toString().trim().split("\n").at(-1) ?? "";
@@ -141,7 +144,7 @@ export class Checkpoints {
   }
 
   /** By one rename: whoever sees the file sees all of it. Elsewhere it is copied first, under a name that a later daemon finds. */
-  async #deliver(id: string, work: string, location: string): Promise<void> {
+  async #deliver(id: string, work: string, location: string, patience: Patience): Promise<void> {
     const archive = posix.join(work, "archive.tar");
     try {
       await this.#files(id, [{ op: "rename", from: archive, to: location }]);
@@ -155,7 +158,7 @@ export class Checkpoints {
     try {
       // Removed first and made anew, so that a link of that name is not followed.
       const cp = ["/bin/cp", "--remove-destination", "--no-target-directory", archive, partial];
-      await this.#tar(id, cp);
+      await this.#tar(id, cp, patience);
       await this.#files(id, [{ op: "rename", from: partial, to: location }]);
     } catch (error) {
       await this.#files(id, [{ op: "unlink", path: partial }]);
@@ -166,5 +169,20 @@ export class Checkpoints {
   async #files(id: string, operations: readonly Operation[]): Promise<void> {
     const options = { owner: id, what: "writing a checkpoint", deadlineMs: FILES_MS };
     await this.#ports.operations.perform(operations, options);
+  }
+}
+
+/** What a client allows for all steps together, or each step's own limit when it says nothing. */
+class Patience {
+  readonly #endMs: number;
+
+  constructor(timeoutMs: number) {
+    this.#endMs = timeoutMs === 0 ? Number.POSITIVE_INFINITY : performance.now() + timeoutMs;
+  }
+
+  /** Of the next step: at least a millisecond, which nothing is done in. */
+  of(ownMs: number): number {
+    const leftMs = this.#endMs - performance.now();
+    return leftMs === Number.POSITIVE_INFINITY ? ownMs : Math.max(1, Math.round(leftMs));
   }
 }
