@@ -266,6 +266,12 @@ int connection_listen(struct monitor *m)
 
 void connection_give_back(struct monitor *m)
 {
+	size_t used = MAX_CONNECTIONS;
+
+	while (used > 0 && !connection_is_open(&m->connections[used - 1]))
+		used--;
+	/* One that is closed may as well be all zeros, as before it was used. */
+	monitor_give_back(m->connections + used, (MAX_CONNECTIONS - used) * sizeof(m->connections[0]));
 	for (size_t i = 0; i < MAX_CONNECTIONS; i++) {
 		struct connection *c = &m->connections[i];
 

@@ -30,6 +30,14 @@ struct exec *exec_slot(void)
 	return e == execs + MAX_EXECS ? NULL : e;
 }
 
+void exec_give_back(void)
+{
+	for (size_t i = 0; i < MAX_EXECS; i++)
+		if (execs[i].monitor)
+			return;
+	monitor_give_back(execs, sizeof(execs));
+}
+
 void exec_free(struct exec *e)
 {
 	struct monitor *m = e->monitor;

@@ -17,6 +17,16 @@
 
 static struct monitor monitor;
 
+void monitor_give_back(void *memory, size_t size)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	uintptr_t from = ((uintptr_t)memory + page - 1) / page * page;
+	uintptr_t to = ((uintptr_t)memory + size) / page * page;
+
+	if (from < to)
+		(void)madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
 static void give_back(struct timer *timer)
 {
 	struct monitor *m = container_of(timer, struct monitor, idle);
@@ -29,6 +39,9 @@ static void give_back(struct timer *timer)
 	(void)madvise(m->chunk, sizeof(*m) - offsetof(struct monitor, chunk), MADV_DONTNEED);
 	log_give_back();
 	connection_give_back(m);
+	exec_give_back();
+	if (m->jobs_in_flight == 0)
+		monitor_give_back(m->jobs, sizeof(m->jobs)); /* a free one is all zeros */
 	for (size_t i = 0; i < MAX_CONTAINERS; i++)
 		if (m->containers[i].streams[0].log.length + m->containers[i].streams[1].log.length == 0)
 			(void)madvise(m->tails[i], sizeof(m->tails[i]), MADV_DONTNEED);

@@ -209,6 +209,8 @@ struct monitor {
 /* monitor.c */
 /* Big buffers are about to be used: their memory is given back when the monitor was idle for a second. */
 void monitor_touch(struct monitor *m);
+/* The whole pages of this are given back: it is zeros from now on. */
+void monitor_give_back(void *memory, size_t size);
 /* Takes what unknown children left, unless a runtime is at work: it might be the status of one that is about to be known. */
 void monitor_reap(struct monitor *m);
 
@@ -308,6 +310,8 @@ bool exec_is_stream(const struct exec *exec);
 void exec_abandon(struct exec *exec);
 /* The connection has room again. */
 void exec_resume(struct exec *exec);
+/* The memory of those that are not used, when none is. */
+void exec_give_back(void);
 /* If `pid` is an exec's process, handles its end. */
 bool exec_exited(struct monitor *m, pid_t pid);
 
