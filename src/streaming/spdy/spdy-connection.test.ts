@@ -89,6 +89,12 @@ it("resets a stream on which data follows its end, and one that was never opened
   assert.equal(transport.hex(), rstStream(1, 9).toString("hex") + rstStream(9, 2).toString("hex"));
 });
 
+it("resets a stream that was never opened once, in however many pieces its data comes", () => {
+  const { connection, transport } = opened();
+  for (const byte of data(9, "data in pieces")) connection.data(Buffer.from([byte]));
+  assert.equal(transport.hex(), rstStream(9, 2).toString("hex"));
+});
+
 it("passes over SETTINGS, WINDOW_UPDATE and what it does not know", () => {
   const { transport, connection, gone } = opened();
   const ignored = ["8003000400000004 00000000", "8003000900000008 0000000100010000", "80030063000000010a"];

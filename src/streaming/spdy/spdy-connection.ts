@@ -40,6 +40,8 @@ export class SpdyConnection implements Receiver, FrameReceiver, StreamLink {
   readonly #inflater = new HeaderInflater();
   readonly #streams = new Map<number, SpdyStream>();
   readonly #gate: ReadGate;
+  /** Of the last data of a stream that was never opened. */
+  #unknownId = 0;
   #lastId = 0;
   #pings = 0;
   #hasReplied = false;
@@ -97,7 +99,7 @@ export class SpdyConnection implements Receiver, FrameReceiver, StreamLink {
     if (stream?.isInputOpen === true) stream.received(piece, isLast);
     else if (stream !== undefined) stream.reset(resetStatus.alreadyClosed);
     // What a client sent before it knew that its stream has ended is dropped.
-    else if (streamId > this.#lastId) this.#answer(rstStream(streamId, resetStatus.invalidStream));
+    else if (streamId > this.#lastId) this.#neverOpened(streamId);
   }
 
   send(streamId: number, data: Buffer, isLast: boolean): void {
@@ -120,6 +122,13 @@ export class SpdyConnection implements Receiver, FrameReceiver, StreamLink {
 
   over(streamId: number): void {
     this.#streams.delete(streamId);
+  }
+
+  /** Told once, however many pieces its data comes in. */
+  #neverOpened(streamId: number): void {
+    if (streamId === this.#unknownId) return;
+    this.#unknownId = streamId;
+    this.#answer(rstStream(streamId, resetStatus.invalidStream));
   }
 
   #synStream(flags: number, payload: Buffer): void {
