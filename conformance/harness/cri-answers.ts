@@ -28,9 +28,6 @@ export interface Answers {
   readonly ListContainers: { readonly containers: readonly ListedContainer[] };
   readonly ContainerStatus: { readonly status: ContainerStatus; readonly info: Readonly<Record<string, string>> };
   readonly ExecSync: { readonly stdout: Buffer; readonly stderr: Buffer; readonly exitCode: number };
-  readonly Exec: { readonly url: string };
-  readonly Attach: { readonly url: string };
-  readonly PortForward: { readonly url: string };
   readonly PullImage: { readonly imageRef: string };
   readonly ListImages: { readonly images: readonly { readonly id: string; readonly repoTags: readonly string[] }[] };
 }

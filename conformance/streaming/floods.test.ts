@@ -1,91 +1,85 @@
 import assert from "node:assert/strict";
 import { readdir } from "node:fs/promises";
 import test, { after, before, describe } from "node:test";
-import { containerConfig, sandboxConfig } from "../harness/cri-configs.ts";
 import { SpdyClient } from "../harness/spdy-client.ts";
+import { exec, removePod, runPod, streamUrl } from "../harness/streams.ts";
 import { TestNode } from "../harness/test-node.ts";
 import { upgrade } from "../harness/upgraded.ts";
 import { processes } from "../recovery/processes.ts";
-import { ExecClient } from "./streams.ts";
 
 const seed = 20_261_121;
 
-describe("streaming", () => {
-  const owned = new AsyncDisposableStack();
-  let node: TestNode;
-  let podSandboxId: string;
-  let containerId: string;
+for (const runtime of ["crun", "runc"] as const)
+  describe(`a crowd of clients with ${runtime}`, () => {
+    const owned = new AsyncDisposableStack();
+    let node: TestNode;
+    let pod: Awaited<ReturnType<typeof runPod>>;
 
-  before(async () => {
-    node = owned.use(await TestNode.start({ defaultRuntime: "crun" }));
-    const config = sandboxConfig("floods");
-    ({ podSandboxId } = await node.cri.call("RunPodSandbox", { config }));
-    const resources = { memoryLimitInBytes: "0" };
-    const request = { podSandboxId, config: containerConfig("main", { resources }), sandboxConfig: config };
-    ({ containerId } = await node.cri.call("CreateContainer", request));
-    await node.cri.call("StartContainer", { containerId });
-    await echo(0);
-  });
-  after(() => owned.disposeAsync());
-
-  async function echo(number: number): Promise<void> {
-    const script = `read line; echo "$line and ${number}"; exit ${number % 2}`;
-    await using exec = await ExecClient.start(node.cri, containerId, ["sh", "-c", script], { stdin: true });
-    await exec.stdin?.write(`${number}\n`);
-    assert.equal(await exec.stdout.text(), `${number} and ${number}\n`);
-    assert.match(await exec.status(), number % 2 === 0 ? /^Success$/ : /ExitCode.*"1"/s);
-  }
-
-  test("200 execs at once each get their own input, output and code", async () => {
-    await Promise.all(Array.from({ length: 200 }, (_, number) => echo(number)));
-  });
-
-  test("1,000 connections that are cut anywhere leave no process, no descriptor and no token", async (t) => {
-    const before = await held(node);
-    const random = numbers(seed);
-    const cmd = ["sh", "-c", "echo begin; cat; head -c 100000 /dev/zero; sleep 1000"];
-    const conversation = await recorded();
-    for (let round = 0; round < 1_000; round += 20) {
-      await Promise.all(
-        Array.from({ length: 20 }, async () => {
-          const { url } = await node.cri.call("Exec", { containerId, cmd, stdin: true, stdout: true, stderr: true });
-          await cutAt(url, conversation, random);
-        }),
-      );
-    }
-    t.diagnostic(`seed ${seed}`);
-    // What is killed is reaped, and what is closed is closed, soon; there is no event that says so.
-    const deadline = performance.now() + 60_000;
-    let now = await held(node);
-    while (!same(now, before) && performance.now() < deadline) now = await held(node);
-    assert.deepEqual(now, before);
-    await echo(2);
-  });
-
-  test("leaves nothing behind", async () => {
-    await node.cri.call("RemovePodSandbox", { podSandboxId });
-    await node.assertCleanEnd();
-  });
-
-  /** What a client says: the upgrade, its streams, some input. */
-  async function recorded(): Promise<Buffer> {
-    const sent: Buffer[] = [];
-    const never = new Promise<void>(() => {});
-    const client = new SpdyClient({
-      send: (bytes) => void sent.push(bytes),
-      drained: async () => {},
-      receive: () => {},
-      closed: never,
-      pause: () => {},
-      resume: () => {},
-      destroy: () => {},
+    before(async () => {
+      node = owned.use(await TestNode.start({ defaultRuntime: runtime }));
+      pod = await runPod(node.cri, "floods", { linux: {} });
+      await echo(0);
     });
-    const streams = ["error", "stdin", "stdout", "stderr"].map((streamtype) => client.begin({ streamtype }));
-    await client.flushed();
-    for (let part = 0; part < 10; part++) await streams[1]?.write("x".repeat(500));
-    return Buffer.concat(sent);
-  }
-});
+    after(() => owned.disposeAsync());
+
+    async function echo(number: number): Promise<void> {
+      const script = `read line; echo "$line and ${number}"; exit ${number % 2}`;
+      await using session = await exec(node.cri, pod.containerId, ["sh", "-c", script], "stdin", "stdout");
+      await session.stream("stdin").write(`${number}\n`);
+      assert.equal(await session.stream("stdout").text(), `${number} and ${number}\n`);
+      assert.equal(await session.exitCode(), number % 2);
+    }
+
+    test("200 execs at once each get their own input, output and code", async () => {
+      await Promise.all(Array.from({ length: 200 }, (_, number) => echo(number)));
+    });
+
+    test("1,000 connections that are cut anywhere leave no process, no descriptor and no token", async (t) => {
+      const before = await held(node);
+      const random = numbers(seed);
+      const cmd = ["sh", "-c", "echo begin; cat; head -c 100000 /dev/zero; sleep 1000"];
+      const conversation = await recorded();
+      for (let round = 0; round < 1_000; round += 20) {
+        await Promise.all(
+          Array.from({ length: 20 }, async () => {
+            const asked = { containerId: pod.containerId, cmd, stdin: true, stdout: true, stderr: true };
+            await cutAt(await streamUrl(node.cri, "Exec", asked), conversation, random);
+          }),
+        );
+      }
+      t.diagnostic(`seed ${seed}`);
+      // What is killed is reaped, and what is closed is closed, soon; there is no event that says so.
+      const deadline = performance.now() + 60_000;
+      let now = await held(node);
+      while (!same(now, before) && performance.now() < deadline) now = await held(node);
+      assert.deepEqual(now, before);
+      await echo(2);
+    });
+
+    test("leaves nothing behind", async () => {
+      await removePod(node.cri, pod.podSandboxId);
+      await node.assertCleanEnd();
+    });
+
+    /** What a client says: the upgrade, its streams, some input. */
+    async function recorded(): Promise<Buffer> {
+      const sent: Buffer[] = [];
+      const never = new Promise<void>(() => {});
+      const client = new SpdyClient({
+        send: (bytes) => void sent.push(bytes),
+        drained: async () => {},
+        receive: () => {},
+        closed: never,
+        pause: () => {},
+        resume: () => {},
+        destroy: () => {},
+      });
+      const streams = ["error", "stdin", "stdout", "stderr"].map((streamtype) => client.begin({ streamtype }));
+      await client.flushed();
+      for (let part = 0; part < 10; part++) await streams[1]?.write("x".repeat(500));
+      return Buffer.concat(sent);
+    }
+  });
 
 /** Says a part of it, hears a part of the answer, and is gone. */
 async function cutAt(url: string, conversation: Buffer, random: () => number): Promise<void> {

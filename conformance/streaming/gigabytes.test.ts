@@ -4,11 +4,10 @@ import { createReadStream } from "node:fs";
 import { mkdir, open, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test, { after, before, describe } from "node:test";
-import { containerConfig, sandboxConfig } from "../harness/cri-configs.ts";
 import { SpdyClient } from "../harness/spdy-client.ts";
+import { exec, removePod, runPod, streamUrl } from "../harness/streams.ts";
 import { TestNode } from "../harness/test-node.ts";
 import { WebSocketClient } from "../harness/websocket-client.ts";
-import { ExecClient } from "./streams.ts";
 
 const megabyte = 1_000_000;
 const sizes = [200 * megabyte, 2_000 * megabyte];
@@ -31,16 +30,9 @@ describe("a transfer", () => {
     folder = join(node.server.paths.folder, "volume");
     await mkdir(folder);
     for (const size of [megabyte, ...sizes]) await writeRandom(join(folder, `${size}`), size);
-    const config = sandboxConfig("transfers");
-    ({ podSandboxId } = await node.cri.call("RunPodSandbox", { config }));
-    const mounts = [{ containerPath: "/volume", hostPath: folder }];
-    const resources = { memoryLimitInBytes: "0" }; // page cache of the files counts as the container's
-    ({ containerId } = await node.cri.call("CreateContainer", {
-      podSandboxId,
-      config: containerConfig("main", { mounts, resources }),
-      sandboxConfig: config,
-    }));
-    await node.cri.call("StartContainer", { containerId });
+    // Without a limit of memory: the page cache of the files counts as the container's.
+    const change = { mounts: [{ containerPath: "/volume", hostPath: folder }], linux: {} };
+    ({ podSandboxId, containerId } = await runPod(node.cri, "gigabytes", change));
     for (const way of Object.values(ways)) await way(megabyte);
     warm = await memory(node.server.pid, "VmRSS");
   });
@@ -48,19 +40,18 @@ describe("a transfer", () => {
 
   const ways = {
     "out of an exec": async (size: number) => {
-      await using exec = await ExecClient.start(node.cri, containerId, ["cat", `/volume/${size}`]);
+      await using session = await exec(node.cri, containerId, ["cat", `/volume/${size}`], "stdout");
       const hash = createHash("sha256");
-      exec.stdout.listen((data) => void hash.update(data));
-      await exec.stdout.ended;
-      assert.equal(await exec.status(), "Success");
+      session.stream("stdout").listen((data) => void hash.update(data));
+      await session.stream("stdout").ended;
+      assert.equal(await session.exitCode(), 0);
       assert.equal(hash.digest("hex"), await hashOf(join(folder, `${size}`)));
     },
     "into an exec": async (size: number) => {
-      const copy = ["sh", "-c", "cat >/volume/in"];
-      await using exec = await ExecClient.start(node.cri, containerId, copy, { stdin: true });
-      for await (const chunk of chunks(join(folder, `${size}`))) await exec.stdin?.write(chunk);
-      exec.stdin?.end();
-      assert.equal(await exec.status(), "Success");
+      await using session = await exec(node.cri, containerId, ["sh", "-c", "cat >/volume/in"], "stdin");
+      for await (const chunk of chunks(join(folder, `${size}`))) await session.stream("stdin").write(chunk);
+      session.stream("stdin").end();
+      assert.equal(await session.exitCode(), 0);
       assert.equal(await hashOf(join(folder, "in")), await hashOf(join(folder, `${size}`)));
     },
     "out of a port": async (size: number) => {
@@ -75,7 +66,7 @@ describe("a transfer", () => {
       for await (const chunk of chunks(join(folder, `${size}`))) await port.data.write(chunk);
       port.data.end();
       await port.data.ended;
-      assert.equal(await port.exec.status(), "Success");
+      assert.equal(await port.session.exitCode(), 0);
       assert.equal(await hashOf(join(folder, "in")), await hashOf(join(folder, `${size}`)));
     },
   } as const;
@@ -83,17 +74,17 @@ describe("a transfer", () => {
   /** A program that listens on port 9000 of the sandbox, and a forwarded connection to it. */
   async function listening(program: string) {
     await using undo = new AsyncDisposableStack();
-    const exec = undo.use(await ExecClient.start(node.cri, containerId, ["sh", "-c", program]));
+    const session = undo.use(await exec(node.cri, containerId, ["sh", "-c", program], "stdout"));
     // nc does not say that it listens; each look takes some milliseconds.
     const deadline = AbortSignal.timeout(20_000);
     while (!(await isListenedTo())) deadline.throwIfAborted();
-    const { url } = await node.cri.call("PortForward", { podSandboxId, port: [9000] });
+    const url = await streamUrl(node.cri, "PortForward", { podSandboxId, port: [9000] });
     const client = undo.use(await SpdyClient.connect(url, ["portforward.k8s.io"]));
     const pair = { port: "9000", requestid: "0" };
     await client.open({ streamtype: "error", ...pair });
     const data = await client.open({ streamtype: "data", ...pair });
     const kept = undo.move();
-    return { exec, data, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+    return { session, data, [Symbol.asyncDispose]: () => kept.disposeAsync() };
   }
 
   async function isListenedTo(): Promise<boolean> {
@@ -121,7 +112,8 @@ describe("a transfer", () => {
   test("of 200 MB out of an exec over a WebSocket arrives whole, and the server stays small", async () => {
     const size = sizes[0] ?? 0;
     await resetPeak(node.server.pid);
-    const { url } = await node.cri.call("Exec", { containerId, cmd: ["cat", `/volume/${size}`], stdout: true });
+    const cmd = ["cat", `/volume/${size}`];
+    const url = await streamUrl(node.cri, "Exec", { containerId, cmd, stdout: true });
     await using client = await WebSocketClient.connect(url, ["v5.channel.k8s.io"]);
     const hash = createHash("sha256");
     let status = "";
@@ -137,7 +129,7 @@ describe("a transfer", () => {
   });
 
   test("leaves nothing behind", async () => {
-    await node.cri.call("RemovePodSandbox", { podSandboxId });
+    await removePod(node.cri, podSandboxId);
     await rm(folder, { recursive: true });
     await node.assertCleanEnd();
   });

@@ -5,11 +5,8 @@ import { after, before, describe, test } from "node:test";
 import { SpdyClient } from "../harness/spdy-client.ts";
 import { exec, removePod, runPod, SpdySession, streamUrl } from "../harness/streams.ts";
 import { TestNode } from "../harness/test-node.ts";
-import { upgrade } from "../harness/upgraded.ts";
 
 const MiB = 1 << 20;
-/** How many connections are cut at any byte. */
-const cuts = Number(process.env.NACELLE_CUTS ?? 100);
 /** What one long exec prints. */
 const megabytes = Number(process.env.NACELLE_EXEC_MB ?? 200);
 
@@ -83,19 +80,6 @@ for (const runtime of ["crun", "runc"] as const) {
       await settles(async () => assert.equal(await commands("sleep 91000"), 0));
     });
 
-    test(`${cuts} clients that are cut at any byte leave nothing`, async () => {
-      const before = (await readdir(`/proc/${node.server.pid}/fd`)).length;
-      for (let first = 0; first < cuts; first += 20) {
-        await Promise.all(Array.from({ length: 20 }, (_, index) => cut(node, pod.containerId, first + index)));
-      }
-      await settles(async () => {
-        assert.equal(await commands("cat"), 0);
-        assert.ok((await readdir(`/proc/${node.server.pid}/fd`)).length <= before);
-      });
-      await using session = await exec(node.cri, pod.containerId, ["echo", "still here"], "stdout");
-      assert.equal(await session.stream("stdout").text(), "still here\n");
-    });
-
     test("an attached client ends the input that was open for one client", async () => {
       const change = {
         command: ["sh", "-c", "read line; echo got $line; cat; echo end"],
@@ -136,24 +120,6 @@ for (const runtime of ["crun", "runc"] as const) {
       await removePod(node.cri, podSandboxId);
     });
 
-    test("200 execs at once each get their own output", async () => {
-      const others = await Promise.all(["a", "b"].map((name) => runPod(node.cri, name)));
-      const containers = [pod, ...others];
-      const outputs = await Promise.all(
-        Array.from({ length: 200 }, async (_, index) => {
-          const { containerId } = containers[index % containers.length] ?? pod;
-          await using session = await exec(node.cri, containerId, ["echo", `number ${index}`], "stdout");
-          assert.equal(await session.exitCode(), 0);
-          return await session.stream("stdout").text();
-        }),
-      );
-      assert.deepEqual(
-        outputs,
-        outputs.map((_, index) => `number ${index}\n`),
-      );
-      for (const { podSandboxId } of others) await removePod(node.cri, podSandboxId);
-    });
-
     test("a server that stops tells its clients, and what they ran is killed", async () => {
       await using session = await exec(node.cri, pod.containerId, ["sleep", "92000"], "stdin", "stdout");
       await settles(async () => assert.equal(await commands("sleep 92000"), 1));
@@ -170,28 +136,6 @@ for (const runtime of ["crun", "runc"] as const) {
       await node.assertCleanEnd();
     });
   });
-}
-
-/** Cuts a connection in the handshake, among the streams or in the input, by its number. */
-async function cut(node: TestNode, containerId: string, number: number): Promise<void> {
-  const url = await streamUrl(node.cri, "Exec", { containerId, cmd: ["cat"], stdin: true, stdout: true });
-  const headers = ["Connection: Upgrade", "Upgrade: SPDY/3.1", "X-Stream-Protocol-Version: v4.channel.k8s.io"];
-  if (number % 5 === 0) {
-    const { link } = await upgrade(url, "POST", headers);
-    link.send(randomBytes(number % 17));
-    link.destroy();
-    return;
-  }
-  const client = await SpdyClient.connect(url, ["v4.channel.k8s.io"]);
-  const opened = ["error", "stdin", "stdout"].slice(0, number % 4);
-  for (const streamtype of opened) client.begin({ streamtype });
-  if (number % 4 === 3) {
-    const stdin = client.begin({ streamtype: "stdin" });
-    await Promise.race([stdin.accepted.catch(() => {}), client.closed]);
-    client.raw(randomBytes(number % 29));
-  }
-  client.destroy();
-  await client.closed;
 }
 
 /** How many processes of containers have this command line; all that run are seen here. */
