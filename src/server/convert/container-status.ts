@@ -115,3 +115,13 @@ export function filterContainers(
       hasLabels(container.config.labels, filter.labelSelector),
   );
 }
+
+/**
+ * Of the containers of one pod, the newest first: a kubelet with EventedPLEG takes the first of a name for the latest, and
+ * would otherwise ask again and again for an attempt that has ended.
+ */
+export function fromContainersOfPod(containers: readonly Container[]) {
+  return containers
+    .toSorted((a, b) => Temporal.Instant.compare(b.createdAt, a.createdAt))
+    .map((container) => fromContainerStatus(container));
+}

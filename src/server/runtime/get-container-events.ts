@@ -2,7 +2,7 @@ import type { PodEvent } from "../../container/event-feed.ts";
 import { DomainError } from "../../lib/errors.ts";
 import { orAborted } from "../../lib/or-aborted.ts";
 import type { PodEventType } from "../../sandbox/pod-events.ts";
-import { fromContainerStatus } from "../convert/container-status.ts";
+import { fromContainersOfPod } from "../convert/container-status.ts";
 import { fromSandboxStatus } from "../convert/sandbox-status.ts";
 import { toNanoseconds } from "../convert/timestamp.ts";
 import { EventQueue } from "../event-queue.ts";
@@ -62,6 +62,6 @@ function fromPodEvent({ type, id, at, sandbox, containers }: PodEvent): Containe
     containerEventType: types[type],
     createdAt: toNanoseconds(at),
     podSandboxStatus: fromSandboxStatus(sandbox),
-    containersStatuses: containers.map(fromContainerStatus),
+    containersStatuses: fromContainersOfPod(containers),
   };
 }

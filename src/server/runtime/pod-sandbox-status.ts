@@ -1,4 +1,4 @@
-import { fromContainerStatus } from "../convert/container-status.ts";
+import { fromContainersOfPod } from "../convert/container-status.ts";
 import { id } from "../convert/id.ts";
 import { fromSandboxStatus } from "../convert/sandbox-status.ts";
 import { toNanoseconds } from "../convert/timestamp.ts";
@@ -19,7 +19,7 @@ export function podSandboxStatus(
     const inside = containers.list().filter(({ sandboxId }) => sandboxId === sandbox.id);
     return {
       status: fromSandboxStatus(sandbox),
-      containersStatuses: inside.map(fromContainerStatus),
+      containersStatuses: fromContainersOfPod(inside),
       timestamp: toNanoseconds(clock.now()),
       info: verbose ? toInfo(sandboxes.describe(sandbox.id)) : {},
     };
