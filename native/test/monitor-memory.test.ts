@@ -1,3 +1,4 @@
+import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, test } from "node:test";
 import { collect, exec, Node, remove, run, type Sandbox, script } from "./monitor-fixture.ts";
@@ -29,5 +30,6 @@ test("many clients and commands at once leave no memory behind", { skip, timeout
   const command = async () => collect(await exec(s, b, [], { argv: [runtime, "@pid-file"] }));
   await Promise.all(Array.from({ length: 80 }, command));
   await idle(s);
+  assert.ok(dirtyKib(s) <= IDLE_KIB, `${dirtyKib(s)} KiB`);
   await remove(s, b);
 });

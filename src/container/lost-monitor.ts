@@ -35,7 +35,7 @@ async function endContainer(
   const process = { pid: state.pid, startTime: state.startTime };
   const ending = await monitors.endOrphan(container.sandboxId, container.id, process);
   const current = containers.get(container.id);
-  if (current === undefined) return;
+  if (current === undefined || !isAlive(current)) return;
   containerService.settle(
     ending === undefined ? endedUnseen(current, "MonitorLost", MESSAGE, now()) : seenEnding(current, ending, now()),
   );

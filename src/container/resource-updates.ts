@@ -2,7 +2,7 @@ import { failedPrecondition, messageOf } from "../lib/errors.ts";
 import { orAborted } from "../lib/or-aborted.ts";
 import { Turns } from "../lib/turns.ts";
 import type { Resources } from "../oci/config.ts";
-import { mergeResources, takenBack } from "../oci/merge-resources.ts";
+import { mergeResources, NO_RESOURCES, takenBack } from "../oci/merge-resources.ts";
 import { limitsOf, requireReady, type Sandbox, type SandboxLimits } from "../sandbox/sandbox.ts";
 import type { SandboxStore } from "../sandbox/sandbox-store.ts";
 import type { Store } from "../state/store.ts";
@@ -22,19 +22,6 @@ export interface ResourceUpdatePorts extends ApplyPorts {
 
 /** Runtimes at work for updates; a container has one at a time. */
 const TURNS = { atOnce: 16, perOwner: 1, waiting: 4_096, what: "updates of containers" };
-
-const NONE: Resources = {
-  cpuPeriod: 0,
-  cpuQuota: 0,
-  cpuShares: 0,
-  memoryLimitBytes: 0,
-  memorySwapLimitBytes: 0,
-  oomScoreAdj: 0,
-  cpusetCpus: "",
-  cpusetMems: "",
-  hugepageLimits: [],
-  unified: {},
-};
 
 /**
  * Changes of a container's limits. The intent is durable before anything is changed, and a daemon that finds one applies
@@ -75,13 +62,15 @@ export class ResourceUpdates {
     const patience = new AbortController();
     await Promise.all(
       promised.map(async ({ id }) => {
-        using _turn = await this.#turns.take(id, patience.signal);
-        const intended = containers.get(id)?.limits?.intended;
-        if (intended === undefined) return;
-        log("applying limits whose update was cut short", { container: id });
-        await this.#apply(id, intended, false).catch((error: unknown) =>
-          log("the limits are as they were", { container: id, error: messageOf(error) }),
-        );
+        try {
+          using _turn = await this.#turns.take(id, patience.signal);
+          const intended = containers.get(id)?.limits?.intended;
+          if (intended === undefined) return;
+          log("applying limits whose update was cut short", { container: id });
+          await this.#apply(id, intended, false);
+        } catch (error) {
+          log("the limits are as they were", { container: id, error: messageOf(error) });
+        }
       }),
     );
   }
@@ -101,7 +90,7 @@ export class ResourceUpdates {
     const container = this.#updatable(id);
     const applied = resourcesOf(container);
     try {
-      await this.#change(container, { from: applied ?? NONE, to: intended, isFromInForce });
+      await this.#change(container, { from: applied ?? NO_RESOURCES, to: intended, isFromInForce });
     } catch (error) {
       this.#updatable(id);
       await this.#takeBack(container, intended);

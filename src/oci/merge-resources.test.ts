@@ -1,20 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { Resources } from "./config.ts";
-import { mergeResources, takenBack } from "./merge-resources.ts";
-
-const none: Resources = {
-  cpuPeriod: 0,
-  cpuQuota: 0,
-  cpuShares: 0,
-  memoryLimitBytes: 0,
-  memorySwapLimitBytes: 0,
-  oomScoreAdj: 0,
-  cpusetCpus: "",
-  cpusetMems: "",
-  hugepageLimits: [],
-  unified: {},
-};
+import { mergeResources, NO_RESOURCES, takenBack } from "./merge-resources.ts";
 
 const all: Resources = {
   cpuPeriod: 100_000,
@@ -31,8 +18,8 @@ const all: Resources = {
 
 describe("an update", () => {
   it("that specifies nothing changes nothing", () => {
-    assert.deepEqual(mergeResources(all, none), all);
-    assert.deepEqual(mergeResources(undefined, none), none);
+    assert.deepEqual(mergeResources(all, NO_RESOURCES), all);
+    assert.deepEqual(mergeResources(undefined, NO_RESOURCES), NO_RESOURCES);
   });
 
   it("of a container without resources is all that there is then", () => {
@@ -40,14 +27,14 @@ describe("an update", () => {
   });
 
   it("made twice is the same as made once", () => {
-    const asked = { ...none, memoryLimitBytes: 128, hugepageLimits: [{ pageSize: "1GB", limit: 0 }] };
+    const asked = { ...NO_RESOURCES, memoryLimitBytes: 128, hugepageLimits: [{ pageSize: "1GB", limit: 0 }] };
     const once = mergeResources(all, asked);
     assert.deepEqual(mergeResources(once, asked), once);
   });
 
-  for (const field of Object.keys(none) as (keyof Resources)[]) {
+  for (const field of Object.keys(NO_RESOURCES) as (keyof Resources)[]) {
     it(`of ${field} alone leaves every other field`, () => {
-      const asked: Resources = { ...none, ...changes[field] };
+      const asked: Resources = { ...NO_RESOURCES, ...changes[field] };
       const merged = mergeResources({ ...all, memorySwapLimitBytes: 0 }, asked);
       assert.deepEqual(merged, { ...all, memorySwapLimitBytes: 0, ...changes[field] });
     });
@@ -69,7 +56,7 @@ const changes: { readonly [Field in keyof Resources]: Partial<Resources> } = {
 
 describe("a new memory limit", () => {
   const after = (swap: number, memoryLimitBytes: number, memorySwapLimitBytes = 0) =>
-    mergeResources({ ...all, memorySwapLimitBytes: swap }, { ...none, memoryLimitBytes, memorySwapLimitBytes })
+    mergeResources({ ...all, memorySwapLimitBytes: swap }, { ...NO_RESOURCES, memoryLimitBytes, memorySwapLimitBytes })
       .memorySwapLimitBytes;
 
   it("keeps the room for swap", () => {
@@ -93,7 +80,7 @@ describe("a new memory limit", () => {
 });
 
 it("huge page sizes and unified files are kept one by one", () => {
-  const asked = { ...none, hugepageLimits: [{ pageSize: "1GB", limit: 0 }], unified: { "memory.min": "1" } };
+  const asked = { ...NO_RESOURCES, hugepageLimits: [{ pageSize: "1GB", limit: 0 }], unified: { "memory.min": "1" } };
   const { hugepageLimits, unified } = mergeResources(all, asked);
   assert.deepEqual(hugepageLimits, [
     { pageSize: "2MB", limit: 4 },
@@ -104,18 +91,18 @@ it("huge page sizes and unified files are kept one by one", () => {
 
 describe("an update that is taken back", () => {
   it("leaves what was before it", () => {
-    const intended = mergeResources(all, { ...none, cpuShares: 2, memoryLimitBytes: 128, cpusetCpus: "3" });
+    const intended = mergeResources(all, { ...NO_RESOURCES, cpuShares: 2, memoryLimitBytes: 128, cpusetCpus: "3" });
     assert.deepEqual(takenBack(all, intended), all);
   });
 
   it("leaves no limit where there was none", () => {
     const defaults = { cpuPeriod: 100_000, cpuQuota: -1, cpuShares: 1024, memoryLimitBytes: -1 };
-    for (const before of [none, undefined]) {
+    for (const before of [NO_RESOURCES, undefined]) {
       assert.deepEqual(takenBack(before, all), { ...all, ...defaults, memorySwapLimitBytes: -1, oomScoreAdj: 0 });
     }
   });
 
   it("touches nothing that it had not set", () => {
-    assert.deepEqual(takenBack(none, { ...none, cpuShares: 2 }), { ...none, cpuShares: 1024 });
+    assert.deepEqual(takenBack(NO_RESOURCES, { ...NO_RESOURCES, cpuShares: 2 }), { ...NO_RESOURCES, cpuShares: 1024 });
   });
 });

@@ -1,5 +1,19 @@
 import type { Resources } from "./config.ts";
 
+/** Nothing is asked for. */
+export const NO_RESOURCES: Resources = {
+  cpuPeriod: 0,
+  cpuQuota: 0,
+  cpuShares: 0,
+  memoryLimitBytes: 0,
+  memorySwapLimitBytes: 0,
+  oomScoreAdj: 0,
+  cpusetCpus: "",
+  cpusetMems: "",
+  hugepageLimits: [],
+  unified: {},
+};
+
 /**
  * What is in force after an update. A field that the update leaves at 0 or empty stays as it was, a huge page size or a
  * unified file that it does not name as well. A new memory limit keeps the room for swap that there was beside the old one.

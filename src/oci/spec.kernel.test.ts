@@ -31,6 +31,7 @@ import {
   stateArgs,
   UNKNOWN_FEATURES,
 } from "./handler.ts";
+import { NO_RESOURCES } from "./merge-resources.ts";
 import { buildSpec } from "./spec/build.ts";
 import { capabilitiesFromMask } from "./spec/capabilities.ts";
 import { execProcess } from "./spec/exec.ts";
@@ -204,7 +205,7 @@ for (const name of ["runc", "crun"]) {
            cat ${CGROUPS}/memory/memory.limit_in_bytes ${CGROUPS}/cpu/cpu.shares ${CGROUPS}/memory.max 2>/dev/null`,
           {
             resources: {
-              ...RESOURCES,
+              ...NO_RESOURCES,
               memoryLimitBytes: 64 << 20,
               cpuShares: 512,
               hugepageLimits: [{ pageSize: "2MB", limit: 0 }],
@@ -321,19 +322,6 @@ const HANDLER: RuntimeHandler = {
   signal: "pidfd",
   stats: "cgroup",
   systemdCgroup: false,
-};
-
-const RESOURCES = {
-  cpuPeriod: 0,
-  cpuQuota: 0,
-  cpuShares: 0,
-  memoryLimitBytes: 0,
-  memorySwapLimitBytes: 0,
-  oomScoreAdj: 0,
-  cpusetCpus: "",
-  cpusetMems: "",
-  hugepageLimits: [],
-  unified: {},
 };
 
 function featuresOf(handler: RuntimeHandler) {

@@ -2,26 +2,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { DomainError } from "../../lib/errors.ts";
 import type { Resources } from "../config.ts";
+import { NO_RESOURCES } from "../merge-resources.ts";
 import type { HostFacts } from "./input.ts";
 import { buildResources } from "./resources.ts";
 import { sampleHost, sampleSandbox } from "./sample-input.ts";
 import { sandboxSysctls, specSysctls, sysctlPath } from "./sysctls.ts";
 
-const NONE: Resources = {
-  cpuPeriod: 0,
-  cpuQuota: 0,
-  cpuShares: 0,
-  memoryLimitBytes: 0,
-  memorySwapLimitBytes: 0,
-  oomScoreAdj: 0,
-  cpusetCpus: "",
-  cpusetMems: "",
-  hugepageLimits: [],
-  unified: {},
-};
-
 function build(asked: Partial<Resources>, host: Partial<HostFacts> = {}, pidsLimit = 0) {
-  return buildResources({ ...NONE, ...asked }, [], pidsLimit, { ...sampleHost, ...host });
+  return buildResources({ ...NO_RESOURCES, ...asked }, [], pidsLimit, { ...sampleHost, ...host });
 }
 
 test("writes nothing that was not asked for", () => {
