@@ -42,7 +42,7 @@ static void hello(struct launcher *launcher, struct frame_header request, struct
 	launcher->loop.stop = true; /* unless all is well */
 	if (reader->bad || launcher->greeted) {
 		answer_error(launcher, request, ERR_MALFORMED, 0, "HELLO", "");
-	} else if (min > PROTOCOL_VERSION || max < PROTOCOL_VERSION) {
+	} else if (min > LAUNCHER_VERSION || max < LAUNCHER_VERSION) {
 		answer_error(launcher, request, ERR_UNSUPPORTED, 0, "version", "");
 	} else if (epoch < launcher->epoch) {
 		answer_error(launcher, request, ERR_STALE_EPOCH, 0, "epoch", "");
@@ -50,7 +50,7 @@ static void hello(struct launcher *launcher, struct frame_header request, struct
 		launcher->epoch = epoch;
 		launcher->greeted = true;
 		launcher->loop.stop = false;
-		wire_put_u16(&w, PROTOCOL_VERSION);
+		wire_put_u16(&w, LAUNCHER_VERSION);
 		wire_put_u32(&w, (uint32_t)getpid());
 		wire_put_u64(&w, launcher->start_time);
 		wire_put_str(&w, NACELLE_BUILD);

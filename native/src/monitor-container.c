@@ -100,6 +100,9 @@ static void exited(struct source *source, uint32_t events)
 	close_all(c);
 	w = reply_begin(m);
 	container_put(&w, c);
+	wire_put_u64(&w, c->status.log_lost_lines);
+	wire_put_u64(&w, c->status.ooms);
+	wire_put_u64(&w, c->status.oom_group_kills);
 	connection_broadcast(m, EVT_EXIT, &w);
 	attach_finish(c);
 	/* A runtime that hangs in `start` would hold the container for ever; one that works returns by itself. */
@@ -202,7 +205,7 @@ static int acquire(struct container *c, uid_t uid, gid_t gid, int stdio[3], cons
 
 /* Puts the container into a free slot and starts the runtime; or answers with an error. */
 static void create(struct monitor *m, struct job_plan *plan, const char *id, uid_t uid, gid_t gid, uint16_t flags,
-		   struct span memory_cgroup)
+		   struct span memory_cgroup, const struct create_extras *extras)
 {
 	struct request *to = plan->request;
 	struct container *c = m->containers;
@@ -228,6 +231,7 @@ static void create(struct monitor *m, struct job_plan *plan, const char *id, uid
 	c->oom = OOM_NONE;
 	(void)snprintf(c->memory_cgroup, sizeof(c->memory_cgroup), "%.*s", (int)memory_cgroup.length,
 		       (const char *)memory_cgroup.data);
+	c->extras = *extras;
 	c->mount_namespace = 0;
 	c->killed = false;
 	r = acquire(c, uid, gid, plan->stdio, &call);
@@ -245,11 +249,32 @@ static void create(struct monitor *m, struct job_plan *plan, const char *id, uid
 		forget(c);
 }
 
+/* The field that cannot be, or NULL. */
+static const char *read_extras(struct reader *r, struct create_extras *extras)
+{
+	*extras = (struct create_extras){ .log_soft = 0 };
+	if (r->at == r->end)
+		return NULL;
+	(void)wire_copy(r, extras->record_copy, sizeof(extras->record_copy));
+	extras->log_soft = wire_u64(r);
+	extras->log_hard = wire_u64(r);
+	extras->log_policy = wire_u8(r);
+	extras->log_rate = wire_u64(r);
+	(void)wire_copy(r, extras->cgroup, sizeof(extras->cgroup));
+	if (extras->record_copy[0] != 0 && extras->record_copy[0] != '/')
+		return "recordCopy";
+	if (extras->log_policy > LOG_RATE || (extras->log_policy == LOG_RATE && extras->log_rate == 0))
+		return "logPolicy or logRate";
+	return extras->cgroup[0] != 0 && extras->cgroup[0] != '/' ? "cgroup" : NULL;
+}
+
 void container_create(struct monitor *m, struct request *to, struct reader *r)
 {
 	static char cwd[PATH_MAX];
+	static struct create_extras extras;
 	struct job_plan plan = { .request = to, .cwd = cwd, .stdio = { -1, -1, -1 }, .tail = true, .capacity = { CAPTURED, CAPTURED },
 				 .done = created };
+	const char *wrong;
 	char id[CONTAINER_ID_MAX + 1];
 	const struct container *other;
 	bool valid;
@@ -267,6 +292,7 @@ void container_create(struct monitor *m, struct request *to, struct reader *r)
 	gid = wire_u32(r);
 	flags = wire_u16(r);
 	memory_cgroup = wire_str(r);
+	wrong = read_extras(r, &extras);
 	if (r->bad)
 		return;
 	other = container_find(m, id);
@@ -274,6 +300,8 @@ void container_create(struct monitor *m, struct request *to, struct reader *r)
 		reply_text(m, to, ERR_MALFORMED, 0, "argv, cwd or logPath");
 	else if (memory_cgroup.length >= MEMORY_CGROUP_MAX || (memory_cgroup.length > 0 && memory_cgroup.data[0] != '/'))
 		reply_text(m, to, ERR_MALFORMED, 0, "memoryCgroup");
+	else if (wrong)
+		reply_text(m, to, ERR_MALFORMED, 0, wrong);
 	else if (!id_valid(id) || !deadline_valid(plan.deadline))
 		reply_text(m, to, ERR_MALFORMED, 0, "id or deadlineMs");
 	else if (flags & ~FLAGS)
@@ -281,7 +309,7 @@ void container_create(struct monitor *m, struct request *to, struct reader *r)
 	else if (other)
 		reply_text(m, to, ERR_WRONG_STATE, 0, states[other->status.state]);
 	else
-		create(m, &plan, id, uid, gid, flags, memory_cgroup);
+		create(m, &plan, id, uid, gid, flags, memory_cgroup, &extras);
 }
 
 static void started(struct job *job)

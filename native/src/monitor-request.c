@@ -158,8 +158,8 @@ static void hello(struct connection *c, struct request *to, struct reader *r)
 		connection_end(c, false);
 		return;
 	}
-	if (min > PROTOCOL_VERSION || max < PROTOCOL_VERSION || epoch < m->epoch) {
-		bool stale = min <= PROTOCOL_VERSION && max >= PROTOCOL_VERSION;
+	if (min > MONITOR_VERSION || max < MONITOR_OLDEST || epoch < m->epoch) {
+		bool stale = min <= MONITOR_VERSION && max >= MONITOR_OLDEST;
 
 		reply_text(m, to, stale ? ERR_STALE_EPOCH : ERR_UNSUPPORTED, 0, stale ? "a newer daemon was here" : "no common version");
 		connection_end(c, true);
@@ -172,7 +172,7 @@ static void hello(struct connection *c, struct request *to, struct reader *r)
 		if (connection_is_open(&m->connections[i]) && m->connections[i].kind != 0 && m->connections[i].epoch < epoch)
 			connection_end(&m->connections[i], false);
 	w = reply_begin(m);
-	wire_put_u16(&w, PROTOCOL_VERSION);
+	wire_put_u16(&w, max < MONITOR_VERSION ? max : MONITOR_VERSION);
 	wire_put_u32(&w, (uint32_t)getpid());
 	wire_put_u64(&w, m->start_time);
 	wire_put_str(&w, NACELLE_BUILD);

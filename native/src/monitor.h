@@ -134,7 +134,7 @@ struct stream {
 	bool wide; /* its pipe was enlarged */
 };
 
-enum { MEMORY_CGROUP_MAX = 384 };
+enum { MEMORY_CGROUP_MAX = 384, RECORD_COPY_MAX = 384 };
 
 /* Where the kernel counts kills for memory; -1: not told. */
 struct oom {
@@ -144,6 +144,16 @@ struct oom {
 };
 
 #define OOM_NONE ((struct oom){ .own = -1, .pod = -1 })
+
+/* What CREATE may say since version 2; all zeros from an older daemon. */
+struct create_extras {
+	char record_copy[RECORD_COPY_MAX]; /* a second exit record, for reboots; empty: none */
+	uint64_t log_soft;          /* bytes of the present log file; 0: no limit */
+	uint64_t log_hard;
+	uint64_t log_rate; /* bytes per second beyond the hard limit, with LOG_RATE */
+	uint8_t log_policy;
+	char cgroup[MEMORY_CGROUP_MAX]; /* in a v2 hierarchy, for those of its execs; empty: none */
+};
 
 struct container {
 	struct monitor *monitor;
@@ -163,6 +173,7 @@ struct container {
 	int record_fd;
 	struct oom oom;
 	char memory_cgroup[MEMORY_CGROUP_MAX];
+	struct create_extras extras;
 	struct log log;
 };
 

@@ -3,7 +3,9 @@
 #define NACELLE_PROTOCOL_H
 
 enum {
-	PROTOCOL_VERSION = 1,
+	LAUNCHER_VERSION = 1, /* a launcher is of its daemon's build */
+	MONITOR_OLDEST = 1, /* of the daemons that it serves */
+	MONITOR_VERSION = 2,
 	FRAME_HEADER = 16,
 	FRAME_MAX = 262144,
 	FLAG_ERROR = 1,
@@ -43,12 +45,15 @@ enum message {
 	MSG_STATS_READ = 0x0403,
 	EVT_EXITED = 0x4201,
 	EVT_EXIT = 0x4301,
+	EVT_OOM = 0x4302,
 	EVT_EXEC_OUTPUT = 0x4303,
 	EVT_LOG_ERROR = 0x4304,
 	EVT_LOG_RECOVERED = 0x4305,
 	EVT_EXEC_EXIT = 0x4306,
+	EVT_HEALTH = 0x4307,
 	EVT_GAP = 0x4309,
 	EVT_ATTACH_END = 0x430a,
+	EVT_LOG_LIMIT = 0x430b,
 };
 
 /* Of EXEC_STREAM and ATTACH. Output frames name the stream by its number, 1 stdout and 2 stderr. */
@@ -69,6 +74,9 @@ enum error_code {
 	ERR_LIMIT = 10,
 	ERR_CANCELLED = 11,
 };
+
+/* What becomes of output when the present log file is at its hard limit. */
+enum log_policy { LOG_DROP = 0, LOG_BLOCK = 1, LOG_RATE = 2 };
 
 enum outcome { OUTCOME_EXITED = 0, OUTCOME_SIGNALED = 1, OUTCOME_TIMED_OUT = 2, OUTCOME_CANCELLED = 3 };
 

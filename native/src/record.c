@@ -64,6 +64,10 @@ int record_write(int fd, const struct status *status)
 	wire_put_u64(&w, status->oom_kills);
 	wire_put_u64(&w, status->log_lost);
 	memcpy(bytes + w.length, status->id, strnlen(status->id, CONTAINER_ID_MAX));
+	w.length += CONTAINER_ID_MAX;
+	wire_put_u64(&w, status->log_lost_lines);
+	wire_put_u64(&w, status->ooms);
+	wire_put_u64(&w, status->oom_group_kills);
 	w.length = RECORD_SIZE - 4;
 	wire_put_u32(&w, crc32c(bytes, RECORD_SIZE - 4));
 	return put(fd, bytes);

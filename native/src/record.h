@@ -22,6 +22,9 @@ struct status {
 	uint64_t exited_ns;
 	uint64_t oom_kills;
 	uint64_t log_lost;
+	uint64_t log_lost_lines;
+	uint64_t ooms;            /* times that a limit was met */
+	uint64_t oom_group_kills; /* times that all of a cgroup was killed */
 };
 
 /* Allocates the record of `id` with zeros; an fd or -errno. */

@@ -44,7 +44,10 @@ static const struct {
 	{ "execStream", "s4122llb" },	   { "input", "b" },
 	{ "resize", "22" },		   { "execExit", "1i" },
 	{ "attach", "s1" },		   { "gap", "18" },
-	{ "netConnect", "s24" },
+	{ "netConnect", "s24" },	   { "hello.monitor", "2281" },
+	{ "create.extras", "s4slls442ss8818s" }, { "exit.counts", "c888" },
+	{ "logRecovered.lines", "s88" },   { "oom", "s8" },
+	{ "health", "s14" },		   { "logLimit", "s18" },
 };
 
 /* What recorded frames are named: replies with ".reply" after it. */

@@ -22,7 +22,8 @@ import { fileURLToPath } from "node:url";
 import { encodeFrame, type Frame, FrameReader, PayloadReader, PayloadWriter } from "../../src/lib/wire.ts";
 import { Monitor } from "../../src/monitor/monitor.ts";
 import type { MonitorError } from "../../src/monitor/monitor-error.ts";
-import type { CreateRequest, ExecRequest, MonitoredContainer } from "../../src/monitor/protocol.ts";
+import type { MonitoredContainer } from "../../src/monitor/monitored-container.ts";
+import type { CreateRequest, ExecRequest } from "../../src/monitor/protocol.ts";
 import type { MonitorSession } from "../../src/monitor/session.ts";
 import type { ExecStreamRequest } from "../../src/monitor/stream-protocol.ts";
 

@@ -3,6 +3,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { encodeFrame, type Frame, FrameReader, WireError } from "../../src/lib/wire.ts";
+import * as events from "../../src/monitor/events.ts";
+import * as containers from "../../src/monitor/monitored-container.ts";
 import * as protocol from "../../src/monitor/protocol.ts";
 import * as streams from "../../src/monitor/stream-protocol.ts";
 
@@ -34,6 +36,11 @@ const create: protocol.CreateRequest = {
   uid: 1000,
   gid: 1001,
   stdin: true,
+};
+const extras: protocol.CreateExtras = {
+  recordCopy: "/var/lib/nacelle/exits/ctr1",
+  log: { soft: 1_048_576, hard: 2_097_152, policy: "rate", rate: 65_536 },
+  cgroup: "/sys/fs/cgroup/kubepods/ctr1",
 };
 const exec: protocol.ExecRequest = {
   argv: [...base, "exec", "--process", "@process", "ctr1"],
@@ -101,9 +108,10 @@ const ctr2 = {
 
 const nothing = Buffer.alloc(0);
 const requests: readonly [string, number, Buffer][] = [
-  ["hello", MESSAGE.hello, protocol.encodeHello(7n, "control")],
+  ["hello.monitor", MESSAGE.hello, protocol.encodeHello(7n, "control")],
   ["snapshot", MESSAGE.snapshot, nothing],
   ["create", MESSAGE.create, protocol.encodeCreate("ctr1", create)],
+  ["create.extras", MESSAGE.create, protocol.encodeCreate("ctr1", { ...create, extras })],
   ["start", MESSAGE.start, protocol.encodeStart("ctr1", start)],
   ["runtime", MESSAGE.runtime, protocol.encodeRuntime("/", remove)],
   ["signal", MESSAGE.signal, protocol.encodeSignal("ctr1", 15)],
@@ -139,19 +147,38 @@ const runtimeResult = {
 const received: readonly [string, number, (payload: Buffer) => unknown, unknown][] = [
   ["hello.monitor.reply", MESSAGE.hello | REPLY, protocol.decodeHello, hello],
   ["error.runtime.reply", MESSAGE.create | REPLY, protocol.decodeError, runtimeFailed],
-  ["snapshot.reply", MESSAGE.snapshot | REPLY, protocol.decodeSnapshot, [ctr1, ctr2]],
+  ["snapshot.reply", MESSAGE.snapshot | REPLY, containers.decodeSnapshot, [ctr1, ctr2]],
   ["create.reply", MESSAGE.create | REPLY, protocol.decodeCreated, { pid: 100, startTime: "5000" }],
   ["start.reply", MESSAGE.start | REPLY, protocol.decodeU64, 1795262401000000002n],
   ["runtime.reply", MESSAGE.runtime | REPLY, protocol.decodeRuntimeResult, runtimeResult],
   ["exec.output", EVENT.execOutput, protocol.decodeExecOutput, { stream: "stderr", data: Buffer.from("hi\n") }],
   ["exec.reply", MESSAGE.exec | REPLY, protocol.decodeExecEnd, { outcome: "timedOut", status: 0, dropped: 12n }],
   ["logReopen.reply", MESSAGE.logReopen | REPLY, protocol.decodeU64, 9007199254740993n],
-  ["exit", EVENT.exit, protocol.decodeContainer, { ...ctr2, acked: false }],
-  ["logError", EVENT.logError, protocol.decodeLogError, { id: "ctr1", errno: 28 }],
+  [
+    "exit.counts",
+    EVENT.exit,
+    containers.decodeContainer,
+    { ...ctr2, acked: false, logLostLines: 7n, ooms: 3n, oomGroupKills: 1n },
+  ],
+  ["oom", EVENT.oom, events.decodeOom, { id: "ctr1", oomKills: 2n }],
+  ["health", EVENT.health, events.decodeHealth, { id: "ctr1", trouble: "cannot end", seconds: 10 }],
+  ["logLimit", EVENT.logLimit, events.decodeLogLimit, { id: "ctr1", limit: "hard", size: 2_097_152n }],
+  ["logError", EVENT.logError, events.decodeLogError, { id: "ctr1", errno: 28 }],
   ["execExit", EVENT.execExit, streams.decodeStreamExit, { outcome: "signaled", status: 15 }],
   ["gap", EVENT.gap, streams.decodeGap, { stream: "stderr", lostBytes: 70_000n }],
-  ["logRecovered", EVENT.logRecovered, protocol.decodeLogRecovered, { id: "ctr1", lostBytes: 4096n }],
+  [
+    "logRecovered.lines",
+    EVENT.logRecovered,
+    events.decodeLogRecovered,
+    { id: "ctr1", lostBytes: 4096n, lostLines: 41n },
+  ],
 ];
+
+/** Where messages that have grown since version 1 ended then: the one length at which they are whole, too. */
+const oldLengths: Readonly<Record<string, number>> = {
+  "exit.counts": frame("exit").payload.length,
+  "logRecovered.lines": frame("logRecovered").payload.length,
+};
 
 for (const [name, type, payload] of requests)
   test(`the monitor's ${name} request is written as the golden bytes are`, () => {
@@ -165,5 +192,15 @@ for (const [name, type, decode, value] of received)
     assert.deepEqual(decode(read.payload), value);
     assert.deepEqual(decode(Buffer.concat([read.payload, Buffer.from("later")])), value);
     for (let length = 0; length < read.payload.length; length++)
-      assert.throws(() => decode(read.payload.subarray(0, length)), WireError);
+      if (length !== oldLengths[name]) assert.throws(() => decode(read.payload.subarray(0, length)), WireError);
+  });
+
+const olds: [string, (payload: Buffer) => unknown, unknown][] = [
+  ["exit", containers.decodeContainer, { ...ctr2, acked: false, logLostLines: 0n, ooms: 0n, oomGroupKills: 0n }],
+  ["logRecovered", events.decodeLogRecovered, { id: "ctr1", lostBytes: 4096n, lostLines: 0n }],
+];
+
+for (const [name, decode, value] of olds)
+  test(`the monitor's ${name} of version 1, which ends sooner, is read as meant`, () => {
+    assert.deepEqual(decode(frame(name).payload), value);
   });

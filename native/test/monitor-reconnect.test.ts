@@ -4,7 +4,7 @@ import { createConnection, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { Monitor } from "../../src/monitor/monitor.ts";
-import type { MonitoredContainer } from "../../src/monitor/protocol.ts";
+import type { MonitoredContainer } from "../../src/monitor/monitored-container.ts";
 import { Node, script } from "./monitor-fixture.ts";
 
 const node = new Node();

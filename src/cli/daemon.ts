@@ -14,7 +14,7 @@ import type { ResourceUpdates } from "../container/resource-updates.ts";
 import { growingClock } from "../lib/growing-clock.ts";
 import { Retries } from "../lib/retries.ts";
 import { Turns } from "../lib/turns.ts";
-import type { MonitoredContainer } from "../monitor/protocol.ts";
+import type { MonitoredContainer } from "../monitor/monitored-container.ts";
 import { requireAppArmor } from "../oci/spec/apparmor.ts";
 import { sandboxSysctls } from "../oci/spec/sysctls.ts";
 import { Monitors } from "../sandbox/monitors.ts";

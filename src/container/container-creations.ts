@@ -1,7 +1,7 @@
 import { DomainError } from "../lib/errors.ts";
 import { type FlightControl, Flights } from "../lib/flights.ts";
 import { newId } from "../lib/ids.ts";
-import type { MonitoredContainer } from "../monitor/protocol.ts";
+import type { MonitoredContainer } from "../monitor/monitored-container.ts";
 import type { ContainerConfig } from "../oci/config.ts";
 import { requireReady, type Sandbox } from "../sandbox/sandbox.ts";
 import type { Store } from "../state/store.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { Retries } from "../lib/retries.ts";
 import { lost } from "../monitor/monitor-error.ts";
-import type { MonitoredContainer } from "../monitor/protocol.ts";
+import type { MonitoredContainer } from "../monitor/monitored-container.ts";
 import { Handlers } from "../sandbox/handlers.ts";
 import type { PodEventType } from "../sandbox/pod-events.ts";
 import { aSandbox } from "../sandbox/sandbox.fixture.ts";

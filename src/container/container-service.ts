@@ -4,7 +4,7 @@ import { findId } from "../lib/ids.ts";
 import { orAborted } from "../lib/or-aborted.ts";
 import type { Retries } from "../lib/retries.ts";
 import { Turns } from "../lib/turns.ts";
-import type { MonitoredContainer } from "../monitor/protocol.ts";
+import type { MonitoredContainer } from "../monitor/monitored-container.ts";
 import type { MonitorSession } from "../monitor/session.ts";
 import type { ContainerConfig, SandboxConfig } from "../oci/config.ts";
 import type { PodEvents } from "../sandbox/pod-events.ts";

@@ -1,7 +1,7 @@
 import type { Operations } from "../launcher/operations.ts";
 import { messageOf } from "../lib/errors.ts";
 import type { Retries } from "../lib/retries.ts";
-import type { MonitoredContainer } from "../monitor/protocol.ts";
+import type { MonitoredContainer } from "../monitor/monitored-container.ts";
 import type { Handlers } from "../sandbox/handlers.ts";
 import type { Monitors } from "../sandbox/monitors.ts";
 import type { Paths } from "../sandbox/paths.ts";

@@ -151,6 +151,11 @@ export class PayloadReader {
     this.#payload = payload;
   }
 
+  /** Bytes that were not read: 0 where an older peer's message ends. */
+  get left(): number {
+    return this.#payload.length - this.#at;
+  }
+
   u8(): number {
     return this.#take(1).readUInt8();
   }

@@ -2,17 +2,10 @@ import assert from "node:assert/strict";
 import { it } from "node:test";
 import { cut, Dice, mutated } from "../lib/mutation.fixture.ts";
 import { encodeFrame, type Frame, FrameReader, PayloadWriter, WireError } from "../lib/wire.ts";
+import { decodeLogError } from "./events.ts";
 import { FrameCutter } from "./frame-cutter.ts";
-import {
-  decodeContainer,
-  decodeExecEnd,
-  decodeExecOutput,
-  decodeLogError,
-  decodeRuntimeResult,
-  decodeSnapshot,
-  EVENT,
-  MESSAGE,
-} from "./protocol.ts";
+import { decodeContainer, decodeSnapshot } from "./monitored-container.ts";
+import { decodeExecEnd, decodeExecOutput, decodeRuntimeResult, EVENT, MESSAGE } from "./protocol.ts";
 
 /** How many inputs. A failure names the one that failed; the same number alone is `NACELLE_FUZZ_FIRST`. */
 const inputs = Number(process.env.NACELLE_FUZZ_STREAMS ?? 200_000);

@@ -3,16 +3,14 @@ import { step } from "../lib/steps.ts";
 import { type Frame, WireError } from "../lib/wire.ts";
 import { MonitorConnection, nextSeq, type Pending } from "./connection.ts";
 import { dial } from "./dial.ts";
+import { decodeLogError, decodeLogRecovered } from "./events.ts";
 import { type ExecSyncResult, execSync } from "./exec-sync.ts";
 import { lost, MonitorError } from "./monitor-error.ts";
+import { decodeContainer, decodeSnapshot, type MonitoredContainer } from "./monitored-container.ts";
 import {
   type CreateRequest,
-  decodeContainer,
   decodeCreated,
-  decodeLogError,
-  decodeLogRecovered,
   decodeRuntimeResult,
-  decodeSnapshot,
   decodeU64,
   EVENT,
   type ExecRequest,
@@ -23,7 +21,6 @@ import {
   encodeStart,
   type HelloReply,
   MESSAGE,
-  type MonitoredContainer,
   type RuntimeCall,
   type RuntimeResult,
 } from "./protocol.ts";

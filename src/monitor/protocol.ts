@@ -22,14 +22,21 @@ export const MESSAGE = {
   input: 0x0316,
 } as const;
 
+/** Monitors of these versions are driven: they outlive the daemons that started them. */
+const OLDEST_VERSION = 1;
+const NEWEST_VERSION = 2;
+
 export const EVENT = {
   exit: 0x4301,
+  oom: 0x4302,
   execOutput: 0x4303,
   logError: 0x4304,
   logRecovered: 0x4305,
   execExit: 0x4306,
+  health: 0x4307,
   gap: 0x4309,
   attachEnd: 0x430a,
+  logLimit: 0x430b,
 } as const;
 
 /** Why the monitor refused or failed; LOST and MALFORMED_REPLY are found on this side. */
@@ -49,28 +56,6 @@ const ERROR_CODES = [
   "LIMIT",
   "CANCELLED",
 ] as const;
-
-const STATES = ["creating", "created", "starting", "running", "exited"] as const;
-
-/** A container as its monitor sees it. Times are CLOCK_REALTIME in nanoseconds, 0 where it has not come to that. */
-export interface MonitoredContainer {
-  readonly id: string;
-  readonly state: (typeof STATES)[number];
-  readonly pid: number;
-  /** Field 22 of /proc/PID/stat, decimal: with the pid it names one process within a boot. */
-  readonly startTime: string;
-  /** CLD_EXITED 1, CLD_KILLED 2, CLD_DUMPED 3; 0 while it lives, and when nobody knows how it ended. */
-  readonly siCode: number;
-  /** The exit code or the signal, as `siCode` says. */
-  readonly siStatus: number;
-  readonly createdNs: bigint;
-  readonly startedNs: bigint;
-  readonly exitedNs: bigint;
-  readonly oomKills: bigint;
-  readonly logLostBytes: bigint;
-  /** The daemon has said that it stored the exit. */
-  readonly acked: boolean;
-}
 
 /** How to run an OCI runtime. In `argv`, "@pid-file", "@log" and "@process" stand for files of the monitor's. */
 export interface RuntimeCall {
@@ -95,9 +80,32 @@ export interface CreateRequest extends RuntimeCall {
   readonly stdinOnce?: boolean;
   /** Input and output are a terminal: `process.terminal` is set, and the runtime is given "@console" as its console socket. */
   readonly terminal?: boolean;
+  /** Since version 2; older monitors ignore it. */
+  readonly extras?: CreateExtras;
   /** Directory whose kills for memory are counted in `oomKills`; absent: none are told. */
   readonly memoryCgroup?: string;
 }
+
+export interface CreateExtras {
+  /** Absolute path of a second exit record that outlives a reboot; empty: none. At most 383 bytes. */
+  readonly recordCopy: string;
+  readonly log: LogLimits;
+  /** Absolute directory of the container's cgroup in a v2 hierarchy, below which its execs get theirs; empty: none. */
+  readonly cgroup: string;
+}
+
+/** Limits on the log file that is written now; a new one begins with LOG_REOPEN. */
+export interface LogLimits {
+  /** Bytes at which a LOG_LIMIT is told; 0: none. */
+  readonly soft: number;
+  /** Bytes at which `policy` begins; 0: none. */
+  readonly hard: number;
+  readonly policy: (typeof LOG_POLICIES)[number];
+  /** Bytes per second that are read beyond `hard`, for "rate". */
+  readonly rate: number;
+}
+
+const LOG_POLICIES = ["drop", "block", "rate"] as const;
 
 export interface ExecRequest extends RuntimeCall {
   /** Of the process, from its start; 0: none. */
@@ -151,8 +159,8 @@ export interface ErrorReply {
 
 export function encodeHello(epoch: bigint, kind: "control" | "data"): Buffer {
   return new PayloadWriter()
-    .u16(1)
-    .u16(1)
+    .u16(OLDEST_VERSION)
+    .u16(NEWEST_VERSION)
     .u64(epoch)
     .u8(kind === "control" ? 1 : 2)
     .done();
@@ -161,12 +169,17 @@ export function encodeHello(epoch: bigint, kind: "control" | "data"): Buffer {
 export function encodeCreate(id: string, request: CreateRequest): Buffer {
   const writer = new PayloadWriter().str(id).u32(request.deadlineMs).str(request.cwd);
   writer.strings(request.argv).strings(request.env).str(request.logPath);
-  return writer
+  writer
     .u32(request.uid)
     .u32(request.gid)
     .u16((request.stdin ? 1 : 0) | (request.stdinOnce === true ? 2 : 0) | (request.terminal === true ? 4 : 0))
-    .str(request.memoryCgroup ?? "")
-    .done();
+    .str(request.memoryCgroup ?? "");
+  return (request.extras === undefined ? writer : putExtras(writer, request.extras)).done();
+}
+
+function putExtras(writer: PayloadWriter, { recordCopy, log, cgroup }: CreateExtras): PayloadWriter {
+  writer.str(recordCopy).u64(BigInt(log.soft)).u64(BigInt(log.hard));
+  return writer.u8(LOG_POLICIES.indexOf(log.policy)).u64(BigInt(log.rate)).str(cgroup);
 }
 
 export function encodeStart(id: string, call: RuntimeCall): Buffer {
@@ -210,15 +223,6 @@ export function decodeHello(payload: Buffer): HelloReply {
   return reply;
 }
 
-export function decodeSnapshot(payload: Buffer): MonitoredContainer[] {
-  return new PayloadReader(payload).list(readContainer);
-}
-
-/** The payload of an EXIT event. */
-export function decodeContainer(payload: Buffer): MonitoredContainer {
-  return readContainer(new PayloadReader(payload));
-}
-
 export function decodeCreated(payload: Buffer): { readonly pid: number; readonly startTime: string } {
   const r = new PayloadReader(payload);
   return { pid: r.u32(), startTime: r.u64().toString() };
@@ -250,37 +254,10 @@ export function decodeExecEnd(payload: Buffer): ExecEnd {
   return { outcome: OUTCOMES[r.u8()] ?? "cancelled", status: r.i32(), dropped: r.u64() };
 }
 
-export function decodeLogError(payload: Buffer): { readonly id: string; readonly errno: number } {
-  const r = new PayloadReader(payload);
-  return { id: r.str(), errno: r.i32() };
-}
-
-export function decodeLogRecovered(payload: Buffer): { readonly id: string; readonly lostBytes: bigint } {
-  const r = new PayloadReader(payload);
-  return { id: r.str(), lostBytes: r.u64() };
-}
-
 export function decodeError(payload: Buffer): ErrorReply {
   const r = new PayloadReader(payload);
   const code = ERROR_CODES[r.u16()] ?? "UNKNOWN";
   const errno = r.i32();
   r.u32();
   return { code, errno, what: r.str(), path: r.str() };
-}
-
-function readContainer(r: PayloadReader): MonitoredContainer {
-  return {
-    id: r.str(),
-    state: STATES[r.u8() - 1] ?? "creating",
-    pid: r.u32(),
-    startTime: r.u64().toString(),
-    siCode: r.i32(),
-    siStatus: r.i32(),
-    createdNs: r.u64(),
-    startedNs: r.u64(),
-    exitedNs: r.u64(),
-    oomKills: r.u64(),
-    logLostBytes: r.u64(),
-    acked: r.u8() !== 0,
-  };
 }

@@ -27,6 +27,9 @@ test("a record that the native side wrote is read", () => {
     exitedNs: 1795262402000000003n,
     oomKills: 0n,
     logLostBytes: 4096n,
+    logLostLines: 0n,
+    ooms: 0n,
+    oomGroupKills: 0n,
   });
 });
 

@@ -1,12 +1,14 @@
 import { PayloadReader, WireError } from "../lib/wire.ts";
+import { type ExitCounts, readCounts } from "./monitored-container.ts";
 
 const SIZE = 512;
 const MAGIC = "NCLEXIT1";
 const CRC_AT = SIZE - 4;
 const ID_AT = 72;
+const COUNTS_AT = 136;
 
 /** What a monitor wrote about a container, for a daemon that finds the monitor gone. */
-export interface ExitRecord {
+export interface ExitRecord extends ExitCounts {
   readonly id: string;
   /** "alive": created or later; nothing is known of its end. */
   readonly state: "alive" | "exited";
@@ -44,6 +46,7 @@ export function parseExitRecord(bytes: Buffer): ExitRecord | undefined {
       exitedNs: r.u64(),
       oomKills: r.u64(),
       logLostBytes: r.u64(),
+      ...readCounts(new PayloadReader(bytes.subarray(COUNTS_AT, CRC_AT))), // zeros from monitors of version 1
     };
   } catch (error) {
     if (error instanceof WireError) return undefined;

@@ -2,17 +2,15 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { decodedWhole, type RecordedFrame, recordedFrames, recordedVersions } from "../lib/recorded.fixture.ts";
 import { PayloadReader, REPLY } from "../lib/wire.ts";
+import { decodeLogError, decodeLogRecovered } from "./events.ts";
+import { decodeContainer, decodeSnapshot } from "./monitored-container.ts";
 import {
-  decodeContainer,
   decodeCreated,
   decodeError,
   decodeExecEnd,
   decodeExecOutput,
   decodeHello,
-  decodeLogError,
-  decodeLogRecovered,
   decodeRuntimeResult,
-  decodeSnapshot,
   decodeU64,
   EVENT,
   encodeCreate,

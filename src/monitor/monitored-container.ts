@@ -1,0 +1,70 @@
+/** What a monitor tells of its containers. */
+
+import { PayloadReader } from "../lib/wire.ts";
+
+const STATES = ["creating", "created", "starting", "running", "exited"] as const;
+
+/** A container as its monitor sees it. Times are CLOCK_REALTIME in nanoseconds, 0 where it has not come to that. */
+export interface MonitoredContainer {
+  readonly id: string;
+  readonly state: (typeof STATES)[number];
+  readonly pid: number;
+  /** Field 22 of /proc/PID/stat, decimal: with the pid it names one process within a boot. */
+  readonly startTime: string;
+  /** CLD_EXITED 1, CLD_KILLED 2, CLD_DUMPED 3; 0 while it lives, and when nobody knows how it ended. */
+  readonly siCode: number;
+  /** The exit code or the signal, as `siCode` says. */
+  readonly siStatus: number;
+  readonly createdNs: bigint;
+  readonly startedNs: bigint;
+  readonly exitedNs: bigint;
+  readonly oomKills: bigint;
+  readonly logLostBytes: bigint;
+  /** The daemon has said that it stored the exit. */
+  readonly acked: boolean;
+}
+
+/** What EXIT says besides; zeros from monitors of version 1. */
+export interface ExitCounts {
+  readonly logLostLines: bigint;
+  /** Times that the container met its memory limit. */
+  readonly ooms: bigint;
+  /** Times that all of its cgroup was killed for memory. */
+  readonly oomGroupKills: bigint;
+}
+
+const UNCOUNTED: ExitCounts = { logLostLines: 0n, ooms: 0n, oomGroupKills: 0n };
+
+export type ExitedContainer = MonitoredContainer & ExitCounts;
+
+export function decodeSnapshot(payload: Buffer): MonitoredContainer[] {
+  return new PayloadReader(payload).list(readContainer);
+}
+
+/** The payload of an EXIT event. */
+export function decodeContainer(payload: Buffer): ExitedContainer {
+  const r = new PayloadReader(payload);
+  const container = readContainer(r);
+  return r.left === 0 ? { ...container, ...UNCOUNTED } : { ...container, ...readCounts(r) };
+}
+
+export function readCounts(r: PayloadReader): ExitCounts {
+  return { logLostLines: r.u64(), ooms: r.u64(), oomGroupKills: r.u64() };
+}
+
+function readContainer(r: PayloadReader): MonitoredContainer {
+  return {
+    id: r.str(),
+    state: STATES[r.u8() - 1] ?? "creating",
+    pid: r.u32(),
+    startTime: r.u64().toString(),
+    siCode: r.i32(),
+    siStatus: r.i32(),
+    createdNs: r.u64(),
+    startedNs: r.u64(),
+    exitedNs: r.u64(),
+    oomKills: r.u64(),
+    logLostBytes: r.u64(),
+    acked: r.u8() !== 0,
+  };
+}
