@@ -35,7 +35,7 @@ static void join_monitors(const char *mount, const char *name)
 	int r = make(mount, name, "monitors", path);
 
 	if (r == 0) {
-		(void)strcat(path, "/cgroup.procs");
+		memcpy(path + strlen(path), "/cgroup.procs", sizeof("/cgroup.procs"));
 		r = sys_write_existing(path, "0", 1);
 	}
 	if (r < 0)

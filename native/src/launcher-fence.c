@@ -112,7 +112,7 @@ static size_t read_records(const struct launcher *launcher)
 		(void)!read(fd, text, sizeof(text) - 1);
 		(void)close(fd);
 		*left = (struct leftover){ .alive = true };
-		(void)strcpy(left->name, entry->d_name);
+		memcpy(left->name, entry->d_name, strlen(entry->d_name) + 1);
 		if (sscanf(text, "%d %" SCNu64 " %64[^\n]", &pid, &left->start_time, left->owner) < 2 || pid <= 1) {
 			(void)unlinkat(launcher->records, entry->d_name, 0); /* torn: it was never let go */
 			continue;

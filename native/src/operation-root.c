@@ -168,7 +168,7 @@ static int advance(struct walk *walk, const char *name, uint32_t mode)
 	} else if (S_ISLNK(s.st_mode)) {
 		r = follow(walk, fd);
 	} else if (S_ISDIR(s.st_mode)) {
-		(void)strcpy(walk->done, path);
+		memcpy(walk->done, path, strlen(path) + 1);
 	} else {
 		errno = ENOTDIR;
 		r = -1;

@@ -282,7 +282,7 @@ int tree_dir(struct tree *tree, const char *path, const struct meta *meta)
 
 int tree_file(struct tree *tree, const char *path, const struct meta *meta, uint64_t size)
 {
-	const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+	const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
 	const char *name;
 	int parent = enter_parent(tree, path, &name);
 
@@ -290,12 +290,12 @@ int tree_file(struct tree *tree, const char *path, const struct meta *meta, uint
 		return parent;
 	if (size > INT64_MAX)
 		return -EFBIG;
-	int fd = openat(parent, name, flags, 0600);
+	int fd = openat(parent, name, flags | O_CLOEXEC, 0600);
 	if (fd < 0 && errno == EEXIST) {
 		int err = clear_slot(tree, parent, name);
 		if (err < 0)
 			return err;
-		fd = openat(parent, name, flags, 0600);
+		fd = openat(parent, name, flags | O_CLOEXEC, 0600);
 	}
 	if (fd < 0)
 		return -errno;
