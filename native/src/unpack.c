@@ -1,19 +1,14 @@
-/* The unpack role: confinement and frames. What the frames do is in unpack-tree.c; the protocol in native/UNPACK.md. */
+/* The unpack role: its frames. What they do is in unpack-tree.c; the protocol in native/UNPACK.md. */
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/capability.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "roles.h"
 #include "sys.h"
+#include "unpack-confine.h"
 #include "unpack-tree.h"
 #include "wire.h"
 
@@ -283,65 +278,6 @@ static int send_result(int err, uint64_t frames)
 	return sys_write_all(STDOUT_FILENO, frame, out.length + text);
 }
 
-static int limit(int resource, rlim_t value)
-{
-	struct rlimit current;
-
-	if (getrlimit(resource, &current) < 0)
-		return -1;
-	if (value > current.rlim_max)
-		value = current.rlim_max;
-	const struct rlimit wanted = { .rlim_cur = value, .rlim_max = value };
-	return setrlimit(resource, &wanted);
-}
-
-/* Keeps those of the seven capabilities that this process has. */
-static int drop_capabilities(void)
-{
-	static const unsigned int kept[] = { CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID,
-					     CAP_MKNOD, CAP_SETFCAP, CAP_SYS_ADMIN };
-	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct sets[2];
-	unsigned int mask[2] = { 0, 0 };
-
-	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
-		mask[kept[i] / 32] |= 1U << (kept[i] % 32);
-	for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++) {
-		if (!(mask[cap / 32] >> (cap % 32) & 1U))
-			(void)prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
-	}
-	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 || syscall(SYS_capget, &header, sets) < 0)
-		return -1;
-	for (size_t i = 0; i < 2; i++) {
-		sets[i].permitted &= mask[i];
-		sets[i].effective = sets[i].permitted;
-		sets[i].inheritable = 0;
-	}
-	return (int)syscall(SYS_capset, &header, sets);
-}
-
-/* Names the step that failed, or NULL. */
-static const char *confine(const char *dir)
-{
-	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
-		return "ignore SIGPIPE";
-	if (sys_close_range(3, ~0U) < 0)
-		return "close descriptors";
-	if (chdir(dir) < 0 || chroot(".") < 0 || chdir("/") < 0)
-		return "enter the layer directory";
-	if (limit(RLIMIT_CORE, 0) < 0 || limit(RLIMIT_NOFILE, 2048) < 0)
-		return "limit resources";
-#ifndef __SANITIZE_ADDRESS__
-	if (limit(RLIMIT_AS, 256UL << 20) < 0)
-		return "limit memory";
-#endif
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-		return "set no_new_privs";
-	if (drop_capabilities() < 0)
-		return "drop capabilities";
-	return NULL;
-}
-
 int unpack_main(int argc, char **argv)
 {
 	uint64_t frames = 0;
@@ -350,7 +286,7 @@ int unpack_main(int argc, char **argv)
 		(void)fputs("usage: nacelle-native unpack DIR < frames\n", stderr);
 		return 2;
 	}
-	const char *step = confine(argv[2]);
+	const char *step = unpack_confine(argv[2]);
 	if (step == NULL && tree_open(&tree) < 0)
 		step = "open the layer directory";
 	if (step != NULL) {

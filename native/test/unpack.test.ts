@@ -313,36 +313,3 @@ describe("a malformed stream", () => {
     scratch.assertOutsideIsUntouched();
   });
 });
-
-describe("an unpack process", () => {
-  it("has left itself seven capabilities, no way to gain others, and no other descriptor", async () => {
-    using scratch = new Scratch();
-    const child = spawn(nativePath, ["unpack", scratch.layer], { stdio: ["pipe", "pipe", "inherit"], env });
-    // Its answer to a malformed frame comes when it is confined; then it drains, and waits for us.
-    child.stdin.write(Buffer.alloc(8, 0xff));
-    await once(child.stdout, "data");
-    const status = readFileSync(`/proc/${child.pid}/status`, "utf8");
-    const field = (name: string) => new RegExp(`^${name}:\\s*(\\S+)`, "m").exec(status)?.[1];
-    const kept = BigInt([0, 1, 3, 4, 21, 27, 31].reduce((mask, bit) => mask | (1n << BigInt(bit)), 0n));
-    assert.equal(BigInt(`0x${field("CapEff")}`) & ~kept, 0n);
-    assert.equal(BigInt(`0x${field("CapPrm")}`) & ~kept, 0n);
-    assert.equal(BigInt(`0x${field("CapBnd")}`) & ~kept, 0n);
-    assert.equal(field("NoNewPrivs"), "1");
-    assert.equal(readlinkSync(`/proc/${child.pid}/root`), scratch.layer);
-    assert.deepEqual(readdirSync(`/proc/${child.pid}/fd`).sort(), ["0", "1", "2", "3"]); // 3 is its root, O_PATH
-    child.stdin.end();
-    await once(child, "close");
-    assert.equal(child.exitCode, 1);
-  });
-
-  it("that cannot enter its directory says so", async () => {
-    const child = spawn(nativePath, ["unpack", "/nonexistent/layer"], { stdio: ["ignore", "ignore", "pipe"], env });
-    let text = "";
-    child.stderr.on("data", (chunk: Buffer) => {
-      text += chunk.toString();
-    });
-    await once(child, "close");
-    assert.equal(child.exitCode, 3);
-    assert.match(text, /enter the layer directory: No such file/);
-  });
-});
