@@ -14,9 +14,12 @@ export interface LayoutEntry {
 
 /**
  * The OCI image layout with every image, under `build/images/`. It is built on first use and again when a recipe or
- * one of the programs that go into the images changed; two builders at once do no harm.
+ * one of the programs that go into the images changed; two builders at once do no harm. NACELLE_IMAGE_LAYOUT names one
+ * that was built elsewhere.
  */
 export async function builtLayout(): Promise<string> {
+  const given = process.env.NACELLE_IMAGE_LAYOUT;
+  if (given !== undefined) return given;
   const parent = join(import.meta.dirname, "../../build/images");
   const folder = join(parent, await inputKey());
   if (await exists(join(folder, "index.json"))) return folder;
