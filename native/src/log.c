@@ -1,26 +1,20 @@
 #include "log.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "sys.h"
+/* Of the header: up to the dot, and where the stream's name begins. */
+enum { DATE = 20, NAME = 31 };
 
-/* "2026-01-02T03:04:05.000000006Z stdout F " */
-enum { HEADER = 40, DATE = 20, TAG = 38, OUT = 512 * 1024 };
-
-static char out[OUT] __attribute__((aligned(4096)));
+static char out[LOG_BATCH] __attribute__((aligned(4096)));
 
 /* One call's output: records wait in `out` until it is full or the call ends. */
 struct batch {
 	struct log *log;
+	struct log_stream *stream;
 	size_t length;
-	char header[HEADER];
+	char header[LOG_HEADER];
 };
 
 /* Days since 1970 to a date of the Gregorian calendar, whose years begin in March here. */
@@ -46,7 +40,7 @@ static void put_digits(char *to, int count, long value)
 	}
 }
 
-static void make_header(char header[HEADER], const char *stream)
+static void make_header(char header[LOG_HEADER], const char *stream)
 {
 	static time_t cached = -1;
 	static char date[DATE + 1] = "0000-00-00T00:00:00.";
@@ -70,100 +64,83 @@ static void make_header(char header[HEADER], const char *stream)
 	memcpy(header, date, DATE);
 	put_digits(header + DATE, 9, now.tv_nsec);
 	memcpy(header + DATE + 9, "Z ", 2);
-	memcpy(header + DATE + 11, stream, 6);
-	memcpy(header + TAG - 1, " F ", 3);
+	memcpy(header + NAME, stream, 6);
+	memcpy(header + LOG_TAG - 1, " F ", 3);
 }
 
-/* Cuts half a record off the end of the file, so that the next one is not glued to it. */
-static int repair(struct log *log)
+/* Accounts for the records in `out` of which only `kept` bytes are in the file. */
+static void account(struct batch *b, size_t kept)
 {
-	if (!log->torn)
-		return 0;
-	if (ftruncate(log->fd, log->good) < 0)
-		return errno;
-	log->torn = false;
-	return 0;
-}
+	struct log *log = b->log;
+	uint64_t bytes = 0;
+	uint64_t lines = 0;
+	size_t next;
 
-/* Accounts for the records in `out` of which only `done` bytes reached the file. */
-static void lose(struct log *log, size_t done, size_t length, int error)
-{
-	const char *last = memrchr(out, '\n', done);
-	size_t at = last ? (size_t)(last - out) + 1 : 0;
-	struct stat st;
+	for (size_t at = 0; at < b->length; at = next) {
+		const char *end = memchr(out + at, '\n', b->length - at);
+		bool whole = out[at + LOG_TAG] == 'F';
 
-	if (done > at && fstat(log->fd, &st) == 0) {
-		log->torn = true;
-		log->good = st.st_size - (off_t)(done - at);
-		(void)repair(log);
+		next = (size_t)(end - out) + 1;
+		if (at >= kept) {
+			bytes += next - at - LOG_HEADER - (whole ? 0 : 1);
+			lines += b->stream->lost ? 0 : 1;
+			b->stream->lost = true;
+		}
+		if (whole)
+			b->stream->lost = false;
 	}
-	while (at < length) {
-		const char *end = memchr(out + at, '\n', length - at);
-		size_t next = (size_t)(end - out) + 1;
-
-		log->episode += next - at - HEADER - (out[at + TAG] == 'P');
-		log->lost += next - at - HEADER - (out[at + TAG] == 'P');
-		at = next;
+	log->lost += bytes;
+	log->lost_lines += lines;
+	if (log->error != 0) {
+		log->episode += bytes;
+		log->episode_lines += lines;
 	}
-	if (log->error == 0)
-		log->news |= LOG_FAILED;
-	log->error = error;
 }
 
 static void flush(struct batch *b)
 {
-	struct log *log = b->log;
-	bool waiting = log->error != 0 && sys_monotonic_ms() < log->retry_at;
-	int error = waiting ? log->error : repair(log);
-	size_t done = 0;
+	size_t kept = log_store(b->log, out, b->length);
 
-	while (!error && done < b->length) {
-		ssize_t n = write(log->fd, out + done, b->length - done);
-
-		if (n > 0)
-			done += (size_t)n;
-		else if (n == 0 || errno != EINTR)
-			error = n == 0 ? EIO : errno;
-	}
-	if (error) {
-		if (log->error == 0)
-			log->episode = 0;
-		if (!waiting)
-			log->retry_at = sys_monotonic_ms() + LOG_RETRY_MS;
-		lose(log, done, b->length, error);
-	} else if (log->error != 0) {
-		log->error = 0;
-		log->news |= LOG_RECOVERED;
-	}
+	if (kept < b->length || b->stream->lost)
+		account(b, kept);
 	b->length = 0;
 }
 
-static void put(struct batch *b, char tag, const struct log_stream *s, const char *text, size_t length)
+/* The end of a call. */
+static void finish(struct batch *b)
 {
+	if (b->length > 0)
+		flush(b);
+	b->log->news |= limit_settle(&b->log->limit);
+}
+
+static void put(struct batch *b, char tag, const char *text, size_t length)
+{
+	const struct log_stream *s = b->stream;
 	char *at;
 
-	if (b->length + HEADER + s->length + length + 1 > OUT)
+	if (b->length + LOG_HEADER + s->length + length + 1 > LOG_BATCH)
 		flush(b);
 	at = out + b->length;
-	memcpy(at, b->header, HEADER);
-	at[TAG] = tag;
-	at += HEADER;
+	memcpy(at, b->header, LOG_HEADER);
+	at[LOG_TAG] = tag;
+	at += LOG_HEADER;
 	if (s->length > 0)
 		memcpy(at, s->tail, s->length);
 	at += s->length;
 	memcpy(at, text, length);
 	at[length] = '\n';
 	b->length = (size_t)(at - out) + length + 1;
+	b->stream->length = 0;
 }
 
 /* Writes partial records until tail and text fit into one. */
-static void cut(struct batch *b, struct log_stream *s, const char **text, size_t *length)
+static void cut(struct batch *b, const char **text, size_t *length)
 {
-	while (s->length + *length > LOG_PIECE) {
-		size_t part = LOG_PIECE - s->length;
+	while (b->stream->length + *length > LOG_PIECE) {
+		size_t part = LOG_PIECE - b->stream->length;
 
-		put(b, 'P', s, *text, part);
-		s->length = 0;
+		put(b, 'P', *text, part);
 		*text += part;
 		*length -= part;
 	}
@@ -171,138 +148,40 @@ static void cut(struct batch *b, struct log_stream *s, const char **text, size_t
 
 void log_write(struct log *log, struct log_stream *s, const char *data, size_t length)
 {
-	struct batch b = { .log = log };
+	struct batch b = { .log = log, .stream = s };
 	const char *end = data + length;
 	const char *feed;
 
-	if (log_make(log) < 0 || log->fd < 0)
+	if (log->path[0] == 0)
 		return;
 	make_header(b.header, s->name);
 	while (data < end && (feed = memchr(data, '\n', (size_t)(end - data)))) {
 		size_t line = (size_t)(feed - data);
 
-		cut(&b, s, &data, &line);
-		put(&b, 'F', s, data, line);
-		s->length = 0;
+		cut(&b, &data, &line);
+		put(&b, 'F', data, line);
 		data = feed + 1;
 	}
 	length = (size_t)(end - data);
-	cut(&b, s, &data, &length);
+	cut(&b, &data, &length);
 	if (length > 0)
 		memcpy(s->tail + s->length, data, length);
 	s->length += (uint32_t)length;
-	if (b.length > 0)
-		flush(&b);
+	finish(&b);
 }
 
 void log_flush(struct log *log, struct log_stream *s)
 {
-	struct batch b = { .log = log };
+	struct batch b = { .log = log, .stream = s };
 
-	if (log->fd < 0 || s->length == 0)
+	if (log->path[0] == 0 || s->length == 0)
 		return;
 	make_header(b.header, s->name);
-	put(&b, 'P', s, "", 0);
-	s->length = 0;
-	flush(&b);
-}
-
-/* `more` is O_CREAT, or 0 for a file that must be there. */
-static int open_file(const char *path, int more)
-{
-	const char *slash = strrchr(path, '/');
-	char parent[PATH_MAX];
-	struct stat st;
-	int dir;
-	int fd;
-
-	if (path[0] != '/' || slash[1] == 0)
-		return -EINVAL;
-	(void)snprintf(parent, sizeof(parent), "%.*s/", (int)(slash - path), path);
-	dir = open(parent, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0)
-		return -errno;
-	fd = openat(dir, slash + 1, O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | more, 0640);
-	if (fd < 0)
-		fd = -errno;
-	(void)close(dir);
-	if (fd >= 0 && (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))) {
-		(void)close(fd);
-		return -EINVAL;
-	}
-	return fd;
-}
-
-static bool folder_exists(const char *path)
-{
-	char parent[PATH_MAX];
-	struct stat st;
-
-	(void)snprintf(parent, sizeof(parent), "%.*s/", (int)(strrchr(path, '/') - path), path);
-	return stat(parent, &st) == 0 && S_ISDIR(st.st_mode);
-}
-
-int log_open(struct log *log, const char *path)
-{
-	int fd;
-
-	log->fd = -1;
-	log->error = 0;
-	log->news = 0;
-	log->torn = false;
-	log->lost = 0;
-	log->episode = 0;
-	(void)snprintf(log->path, sizeof(log->path), "%s", path);
-	if (path[0] == 0)
-		return 0;
-	fd = open_file(path, 0);
-	if (fd == -ENOENT && folder_exists(path))
-		return 0;
-	log->fd = fd < 0 ? -1 : fd;
-	return fd < 0 ? fd : 0;
-}
-
-int log_make(struct log *log)
-{
-	int fd;
-
-	if (log->fd >= 0 || log->path[0] == 0)
-		return 0;
-	fd = open_file(log->path, O_CREAT);
-	log->fd = fd < 0 ? -1 : fd;
-	return fd < 0 ? fd : 0;
-}
-
-int log_reopen(struct log *log, uint64_t *inode)
-{
-	struct stat st;
-	int fd;
-
-	*inode = 0;
-	if (log->path[0] == 0)
-		return 0;
-	fd = open_file(log->path, O_CREAT);
-	if (fd < 0)
-		return fd;
-	if (fstat(fd, &st) == 0)
-		*inode = st.st_ino;
-	(void)repair(log);
-	(void)close(log->fd);
-	log->fd = fd;
-	log->torn = false;
-	log->retry_at = 0;
-	return 0;
-}
-
-void log_close(struct log *log)
-{
-	if (log->fd >= 0)
-		(void)close(log->fd);
-	log->fd = -1;
-	log->path[0] = 0;
+	put(&b, 'P', "", 0);
+	finish(&b);
 }
 
 void log_give_back(void)
 {
-	(void)madvise(out, OUT, MADV_DONTNEED);
+	(void)madvise(out, LOG_BATCH, MADV_DONTNEED);
 }

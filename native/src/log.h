@@ -1,5 +1,6 @@
 /*
- * The CRI log of a container. Knows no loop, no pipe and no protocol, and keeps going whatever the file system says.
+ * The CRI log of a container. Knows no loop, no pipe and no protocol, and keeps going whatever the file system says:
+ * its text reaches the file in whole records, or is counted as lost.
  * Not for two threads at once: all logs share one output buffer.
  */
 #ifndef NACELLE_LOG_H
@@ -11,30 +12,41 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "log-limit.h"
+
 enum {
 	LOG_PIECE = 16384,      /* the longest text of one record */
+	LOG_HEADER = 40,        /* "2026-01-02T03:04:05.000000006Z stdout F " */
+	LOG_TAG = 38,           /* where in it the tag stands: F, or P for a part of a line */
+	LOG_BATCH = 512 * 1024, /* what is written at once */
 	LOG_TAIL_MS = 1000,     /* how long a line may stay without its line feed */
-	LOG_RETRY_MS = 100,     /* between two attempts on a file that failed */
+	LOG_RETRY_MS = 100,     /* between two attempts on a file that failed, and two looks at one that is full */
 };
 
+/* Of LOG_FAILED and LOG_RECOVERED together, which one call can bring, LOG_FAILED came first. */
 enum log_news { LOG_FAILED = 1, LOG_RECOVERED = 2 };
 
 struct log_stream {
 	const char *name; /* "stdout" or "stderr": both have six letters, and so every header 40 bytes */
 	char *tail;       /* LOG_PIECE bytes, lent by the owner */
 	uint32_t length;  /* of the line that has no line feed yet */
+	bool lost;        /* a part of that line was lost, and the line counted */
 };
 
 struct log {
-	int fd;             /* -1: what is written is discarded */
-	int error;          /* errno of the failure that lasts, else 0 */
-	unsigned news;      /* enum log_news since the caller last cleared it */
-	bool torn;          /* the file ends amid a record and must be cut to `good` before the next one */
+	int fd;                  /* -1: there is no file yet */
+	int error;               /* errno of the failure that lasts, else 0 */
+	int reason;              /* errno of the last failure */
+	unsigned news;           /* enum log_news and enum limit_reached, since the caller last cleared it */
+	bool torn;               /* the file ends amid a record and must be cut to `good` before the next one */
 	off_t good;
 	uint64_t retry_at;
-	uint64_t lost;      /* bytes of text that never reached the file, in all */
-	uint64_t episode;   /* the same since the failure began; of the last one once recovered */
-	char path[PATH_MAX];
+	uint64_t lost;           /* bytes of text that never reached the file, in all */
+	uint64_t lost_lines;     /* lines of which something is missing; a line in several records counts once */
+	uint64_t episode;        /* bytes lost since the failure began; of the last one once recovered */
+	uint64_t episode_lines;
+	struct log_limit limit;
+	char path[PATH_MAX];     /* empty: what is written is discarded */
 };
 
 /*
@@ -53,5 +65,8 @@ void log_flush(struct log *log, struct log_stream *stream);
 void log_close(struct log *log);
 /* Returns the output buffer's memory to the kernel until it is needed again. */
 void log_give_back(void);
+
+/* log-file.c, for log.c: appends whole records, and returns how many bytes of them are in the file, again whole records. */
+size_t log_store(struct log *log, const char *records, size_t length);
 
 #endif
