@@ -9,18 +9,27 @@ export async function alternating<Name extends string>(
   competitors: Readonly<Record<Name, () => Promise<unknown>>>,
   rounds: number,
 ): Promise<Readonly<Record<Name, Figures>>> {
+  const timed = mapped(competitors, (compete) => async () => {
+    const start = performance.now();
+    await compete();
+    return performance.now() - start;
+  });
+  return mapped(await inTurns(timed, rounds), figuresOf);
+}
+
+/** What competitors answer that take turns; who goes first changes from round to round. */
+export async function inTurns<Name extends string, Result>(
+  competitors: Readonly<Record<Name, (round: number) => Promise<Result>>>,
+  rounds: number,
+): Promise<Readonly<Record<Name, readonly Result[]>>> {
   const names = Object.keys(competitors) as Name[];
-  const times = new Map<Name, number[]>(names.map((name) => [name, []]));
+  const results = mapped(competitors, (): Result[] => []);
   for (let round = 0; round < rounds; round++) {
-    // Who goes first changes from round to round.
     for (const name of round % 2 === 0 ? names : names.toReversed()) {
-      const start = performance.now();
-      await competitors[name]();
-      times.get(name)?.push(performance.now() - start);
+      results[name].push(await competitors[name](round));
     }
   }
-  const figures = names.map((name) => [name, figuresOf(times.get(name) ?? [])] as const);
-  return Object.fromEntries(figures) as Record<Name, Figures>;
+  return results;
 }
 
 /** The middle and the hundredth slowest of at least one duration. */
@@ -28,4 +37,16 @@ export function figuresOf(times: readonly number[]): Figures {
   const sorted = times.toSorted((a, b) => a - b);
   const at = (part: number) => sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] ?? Number.NaN;
   return { p50: at(0.5), p99: at(0.99) };
+}
+
+export function median(values: readonly number[]): number {
+  return figuresOf(values).p50;
+}
+
+function mapped<Name extends string, From, To>(
+  values: Readonly<Record<Name, From>>,
+  change: (value: From) => To,
+): Record<Name, To> {
+  const entries = Object.entries<From>(values).map(([name, value]) => [name, change(value)]);
+  return Object.fromEntries(entries); // the same names: only the values' type changes
 }

@@ -29,7 +29,7 @@ import type { ExecStreamRequest } from "../../src/monitor/stream-protocol.ts";
 
 const BINARY =
   process.env.NACELLE_NATIVE ?? join(dirname(fileURLToPath(import.meta.url)), "../../build/nacelle-native");
-const RUNTIME_ENV = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"];
+export const RUNTIME_ENV = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"];
 const APPLETS = [
   "sh",
   "true",
