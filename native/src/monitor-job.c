@@ -5,7 +5,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "monitor.h"
@@ -280,16 +279,6 @@ static int launch(struct job *job, const struct job_plan *plan)
 	return loop_add(&job->monitor->loop, &job->process, EPOLLIN);
 }
 
-/* As field 22 of /proc/PID/stat counts. */
-static uint64_t ticks_since_boot(void)
-{
-	uint64_t hz = (uint64_t)sysconf(_SC_CLK_TCK);
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_BOOTTIME, &now);
-	return (uint64_t)now.tv_sec * hz + (uint64_t)now.tv_nsec / (1000000000 / hz);
-}
-
 int job_start(struct monitor *m, const struct job_plan *plan)
 {
 	struct job *job = m->jobs;
@@ -302,7 +291,7 @@ int job_start(struct monitor *m, const struct job_plan *plan)
 		return -EAGAIN;
 	}
 	*job = (struct job){ .monitor = m, .done = plan->done, .request = *plan->request, .serial = ++m->serial, .container = plan->container,
-			     .exec = plan->exec, .answers_late = plan->answers_late, .begun_ticks = ticks_since_boot() };
+			     .exec = plan->exec, .answers_late = plan->answers_late, .begun_ticks = process_ticks() };
 	job->process.fd = job->pipes[0].fd = job->pipes[1].fd = job->console = -1;
 	job->child = (struct child){ .pidfd = -1, .report = -1, .gate = -1 };
 	for (int i = 0; i < 2; i++)

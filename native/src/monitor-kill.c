@@ -6,16 +6,28 @@
 #include "monitor.h"
 #include "sys.h"
 
-/* Processes looked at; more than these are not looked for. */
-enum { SCANNED = 32768 };
+enum {
+	SCANNED = 32768, /* processes looked at; more than these are not looked for */
+	PASSES = 4,      /* who is forked while one looks is found by the next */
+};
+
+enum fate { UNDECIDED, SPARED, DOOMED };
 
 struct scanned {
 	pid_t pid;
 	pid_t parent;
 	pid_t session;
-	bool doomed;
+	uint8_t fate;
 	uint64_t start_time;
 };
+
+static int by_pid(const void *a, const void *b)
+{
+	const struct scanned *left = a;
+	const struct scanned *right = b;
+
+	return (left->pid > right->pid) - (left->pid < right->pid);
+}
 
 static size_t scan(struct scanned *list)
 {
@@ -33,41 +45,74 @@ static size_t scan(struct scanned *list)
 	}
 	if (proc)
 		(void)closedir(proc);
+	qsort(list, count, sizeof(*list), by_pid);
 	return count;
 }
 
-/* Marks one more generation; false when there is none. */
-static bool spread(struct scanned *list, size_t count)
+/*
+ * As its nearest ancestor whose fate is known; without one it is spared. Each process is passed twice in all, because
+ * what is found is written down on the way back. A chain that bites its own tail, as pids that were reused while we
+ * looked could make it, ends after as many steps as there are processes.
+ */
+static void decide(struct scanned *list, size_t count, struct scanned *start)
 {
-	bool found = false;
+	struct scanned *at = start;
+	uint8_t fate;
 
+	for (size_t steps = 0; at && at->fate == UNDECIDED && steps < count; steps++)
+		at = bsearch(&(struct scanned){ .pid = at->parent }, list, count, sizeof(*list), by_pid);
+	fate = at && at->fate == DOOMED ? DOOMED : SPARED;
+	for (at = start; at && at->fate == UNDECIDED;) {
+		at->fate = fate;
+		at = bsearch(&(struct scanned){ .pid = at->parent }, list, count, sizeof(*list), by_pid);
+	}
+}
+
+/* Kills those that are not `pid`, which is ours; how many of them are no older than `since`. */
+static size_t kill_doomed(const struct scanned *list, size_t count, pid_t pid, uint64_t since)
+{
+	size_t killed = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		int fd = list[i].fate == DOOMED && list[i].pid != pid ? process_open(list[i].pid, list[i].start_time) : -1;
+
+		if (fd < 0)
+			continue;
+		killed += sys_pidfd_kill(fd, SIGKILL) == 0 && list[i].start_time >= since;
+		(void)close(fd);
+	}
+	return killed;
+}
+
+static size_t pass_through(struct scanned *list, pid_t pid, int pidfd, uint64_t since)
+{
+	size_t count = scan(list);
+
+	/* The root is ours and not reaped, so it, its session and its group keep their numbers while we look. */
 	for (size_t i = 0; i < count; i++)
-		for (size_t j = 0; j < count && !list[i].doomed; j++)
-			if (list[j].doomed && list[i].parent == list[j].pid)
-				list[i].doomed = found = true;
-	return found;
+		if (list[i].pid == pid || list[i].session == pid)
+			list[i].fate = DOOMED;
+	for (size_t i = 0; i < count; i++)
+		decide(list, count, &list[i]);
+	/* Once its descendants are known: those of who is dead are somebody else's. */
+	(void)sys_pidfd_kill(pidfd, SIGKILL);
+	return kill_doomed(list, count, pid, since);
 }
 
 void kill_tree(pid_t pid, int pidfd)
 {
 	size_t size = SCANNED * sizeof(struct scanned);
 	struct scanned *list = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	size_t count = list == MAP_FAILED ? 0 : scan(list);
+	uint64_t since = 0;
+	bool again = list != MAP_FAILED;
 
-	/* The root is ours and not reaped, so it, its session and its group keep their numbers while we look. */
-	for (size_t i = 0; i < count; i++)
-		list[i].doomed = list[i].pid == pid || list[i].session == pid;
-	while (spread(list, count))
-		;
-	(void)sys_pidfd_kill(pidfd, SIGKILL);
-	for (size_t i = 0; i < count; i++) {
-		int fd = list[i].doomed && list[i].pid != pid ? process_open(list[i].pid, list[i].start_time) : -1;
+	for (int pass = 0; again && pass < PASSES; pass++) {
+		uint64_t now = process_ticks();
 
-		if (fd < 0)
-			continue;
-		(void)sys_pidfd_kill(fd, SIGKILL);
-		(void)close(fd);
+		again = pass_through(list, pid, pidfd, since) > 0 || pass == 0;
+		since = now;
 	}
+	(void)sys_pidfd_kill(pidfd, SIGKILL);
 	if (list != MAP_FAILED)
 		(void)munmap(list, size);
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "sys.h"
@@ -56,6 +57,15 @@ uint64_t process_start_time(pid_t pid)
 	struct process_stat stat;
 
 	return process_stat(pid, &stat) == 0 ? stat.start_time : 0;
+}
+
+uint64_t process_ticks(void)
+{
+	uint64_t hz = (uint64_t)sysconf(_SC_CLK_TCK);
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_BOOTTIME, &now);
+	return (uint64_t)now.tv_sec * hz + (uint64_t)now.tv_nsec / (1000000000 / hz);
 }
 
 int process_open(pid_t pid, uint64_t start_time)

@@ -26,6 +26,8 @@ struct process_exit {
 int process_stat(pid_t pid, struct process_stat *stat);
 /* 0 when there is no such process. */
 uint64_t process_start_time(pid_t pid);
+/* Now, as start times count. */
+uint64_t process_ticks(void);
 /* A pidfd (CLOEXEC) of exactly this process, zombies included; -ESRCH when it is gone or the pid is another one's. */
 int process_open(pid_t pid, uint64_t start_time);
 /* How a process ended that somebody else has reaped; needs PIDFD_INFO_EXIT (Linux 6.15), else `known` is false. */
