@@ -64,7 +64,8 @@ static void close_all(struct container *c)
 		(void)close(c->slave);
 	if (c->record_fd >= 0)
 		(void)close(c->record_fd);
-	oom_close(&c->oom);
+	oom_close(c);
+	health_ended(c);
 	c->slave = -1;
 	c->record_fd = -1;
 }
@@ -72,6 +73,7 @@ static void close_all(struct container *c)
 static void forget(struct container *c)
 {
 	close_all(c);
+	exec_cgroups_forget(c);
 	record_remove(c->monitor->options.record_dir, c->status.id);
 	c->status = (struct status){ .state = 0 };
 	c->mount_namespace = 0;
@@ -93,7 +95,7 @@ static void exited(struct source *source, uint32_t events)
 	c->status.exited_ns = sys_realtime_ns();
 	c->status.end_code = info.si_code;
 	c->status.end_status = info.si_status;
-	c->status.oom_kills = oom_kills(&c->oom);
+	oom_read(c);
 	output_finish(c);
 	c->status.state = STATE_EXITED;
 	(void)record_write(c->record_fd, &c->status);
@@ -155,7 +157,7 @@ static void created(struct job *job)
 	c->process = (struct source){ .fd = pidfd, .ready = exited };
 	c->status.state = STATE_CREATED;
 	c->status.created_ns = sys_realtime_ns();
-	c->oom = oom_open(c->memory_cgroup);
+	oom_watch(c);
 	(void)snprintf(path, sizeof(path), "/proc/%d/ns/mnt", (int)c->status.pid);
 	c->mount_namespace = stat(path, &st) == 0 ? st.st_ino : 0;
 	(void)record_write(c->record_fd, &c->status);
@@ -229,6 +231,7 @@ static void create(struct monitor *m, struct job_plan *plan, const char *id, uid
 	c->has_terminal = flags & FLAG_TERMINAL;
 	c->slave = c->record_fd = c->log.fd = -1;
 	c->oom = OOM_NONE;
+	c->ending = (struct ending){ .since = 0 };
 	(void)snprintf(c->memory_cgroup, sizeof(c->memory_cgroup), "%.*s", (int)memory_cgroup.length,
 		       (const char *)memory_cgroup.data);
 	c->extras = *extras;
@@ -394,6 +397,8 @@ void container_signal(struct monitor *m, struct request *to, struct reader *r)
 		reply_text(m, to, ERR_SYSCALL, -error, "pidfd_send_signal");
 	else
 		reply_empty(m, to);
+	if (error == 0 && number == SIGKILL)
+		health_killed(c);
 }
 
 void container_reopen(struct monitor *m, struct request *to, struct reader *r)

@@ -1,5 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "monitor-exec.h"
@@ -44,8 +46,27 @@ static int open_streams(struct exec *e, int stdio[3])
 	return give(e, ends[0]);
 }
 
+/* `@cgroup` becomes the option that names the exec's cgroup, or is left out when it has none. */
+static void place_cgroup(struct exec *e, const struct container *c, char **argv)
+{
+	static char option[32];
+
+	while (*argv && strcmp(*argv, "@cgroup") != 0)
+		argv++;
+	if (!*argv)
+		return;
+	e->cgroup = exec_cgroup_make(c);
+	if (e->cgroup) {
+		(void)snprintf(option, sizeof(option), "--cgroup=exec-%u", exec_cgroup_number(e->cgroup));
+		*argv = option;
+		return;
+	}
+	for (; *argv; argv++)
+		*argv = argv[1];
+}
+
 /* Starts the runtime for an exec that is described so far; or answers with an error. */
-static void start(struct monitor *m, struct job_plan *plan, const struct exec *asked)
+static void start(struct monitor *m, struct job_plan *plan, const struct container *c, const struct exec *asked)
 {
 	struct request *to = plan->request;
 	struct connection *connection = to->connection;
@@ -63,6 +84,7 @@ static void start(struct monitor *m, struct job_plan *plan, const struct exec *a
 	e->input = (struct input){ .source = { .fd = -1 }, .monitor = m };
 	for (int i = 0; i < 2; i++)
 		e->streams[i] = (struct exec_stream){ .source = { .fd = -1, .ready = exec_stream_ready }, .exec = e };
+	place_cgroup(e, c, plan->argv);
 	r = open_streams(e, plan->stdio);
 	plan->exec = e;
 	plan->slot = &e->job;
@@ -79,8 +101,8 @@ static void start(struct monitor *m, struct job_plan *plan, const struct exec *a
 		connection->exec = e;
 }
 
-/* True when an exec can be started; else the request was answered. */
-static bool acceptable(struct monitor *m, struct request *to, const char *id, bool valid)
+/* The container in which it can be started; else the request was answered. */
+static const struct container *acceptable(struct monitor *m, struct request *to, const char *id, bool valid)
 {
 	const struct container *c = container_find(m, id);
 
@@ -95,8 +117,8 @@ static bool acceptable(struct monitor *m, struct request *to, const char *id, bo
 	else if (request_busy(to->connection))
 		reply_text(m, to, ERR_BUSY, 0, request_busy(to->connection));
 	else
-		return true;
-	return false;
+		return c;
+	return NULL;
 }
 
 static struct job_plan plan_for(struct request *to)
@@ -110,6 +132,7 @@ void exec_request(struct monitor *m, struct request *to, struct reader *r)
 	struct exec asked = { .wanted = STREAM_STDOUT | STREAM_STDERR };
 	struct job_plan plan = plan_for(to);
 	char id[CONTAINER_ID_MAX + 1];
+	const struct container *c;
 	bool valid;
 
 	(void)wire_copy(r, id, sizeof(id));
@@ -119,8 +142,9 @@ void exec_request(struct monitor *m, struct request *to, struct reader *r)
 	valid = arguments_read(m, r, &plan) && deadline_valid(plan.deadline) && asked.timeout <= MAX_DEADLINE;
 	plan.process = wire_bytes(r);
 	read_owner(r, &asked);
-	if (!r->bad && acceptable(m, to, id, valid))
-		start(m, &plan, &asked);
+	c = r->bad ? NULL : acceptable(m, to, id, valid);
+	if (c)
+		start(m, &plan, c, &asked);
 }
 
 void exec_stream_request(struct monitor *m, struct request *to, struct reader *r)
@@ -128,6 +152,7 @@ void exec_stream_request(struct monitor *m, struct request *to, struct reader *r
 	struct exec asked = { .is_stream = true, .allowed = UINT64_MAX };
 	struct job_plan plan = plan_for(to);
 	char id[CONTAINER_ID_MAX + 1];
+	const struct container *c;
 	bool valid;
 
 	(void)wire_copy(r, id, sizeof(id));
@@ -138,6 +163,7 @@ void exec_stream_request(struct monitor *m, struct request *to, struct reader *r
 	valid = arguments_read(m, r, &plan) && deadline_valid(plan.deadline) && asked.wanted < 2 * STREAM_TERMINAL;
 	plan.process = wire_bytes(r);
 	read_owner(r, &asked);
-	if (!r->bad && acceptable(m, to, id, valid) && request_room(m, to))
-		start(m, &plan, &asked);
+	c = r->bad ? NULL : acceptable(m, to, id, valid);
+	if (c && request_room(m, to))
+		start(m, &plan, c, &asked);
 }

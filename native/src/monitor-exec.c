@@ -36,6 +36,7 @@ void exec_give_back(void)
 		if (execs[i].monitor)
 			return;
 	monitor_give_back(execs, sizeof(execs));
+	exec_cgroups_give_back();
 }
 
 void exec_free(struct exec *e)
@@ -51,6 +52,7 @@ void exec_free(struct exec *e)
 	input_close(&e->input);
 	if (e->slave >= 0)
 		(void)close(e->slave);
+	exec_cgroup_leave(e->cgroup);
 	*e = (struct exec){ .monitor = NULL };
 }
 
@@ -90,9 +92,14 @@ static void complete(struct exec *e)
 	exec_free(e);
 }
 
+/* Without a cgroup of its own, what has left the process's session and lost its parent is not found. */
 static void stop_process(struct exec *e)
 {
-	if (e->process.fd >= 0)
+	bool is_killed = exec_cgroup_kill(e->cgroup);
+
+	if (e->process.fd >= 0 && is_killed)
+		(void)sys_pidfd_kill(e->process.fd, SIGKILL);
+	else if (e->process.fd >= 0)
 		kill_tree(e->pid, e->process.fd);
 }
 
@@ -305,7 +312,7 @@ void exec_abandon(struct exec *e)
 	if (e->ended)
 		exec_free(e);
 	else
-		stop_process(e); /* still with the runtime: killed as soon as that returns */
+		stop_process(e); /* still with the runtime: killed at the latest when that returns */
 }
 
 /* The process has one, and all that it says comes from there. 0 or -errno. */
@@ -375,10 +382,12 @@ void exec_returned(struct job *job)
 		success = false;
 	}
 	if (pidfd < 0) {
+		(void)exec_cgroup_kill(e->cgroup);
 		forget_client(e);
 		exec_free(e);
 		return;
 	}
+	e->cgroup = exec_cgroup_joined(e->cgroup);
 	e->process = (struct source){ .fd = pidfd, .ready = process_ready };
 	(void)loop_add(&m->loop, &e->process, EPOLLIN);
 	if (!success || !e->connection) {

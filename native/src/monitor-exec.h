@@ -40,6 +40,7 @@ struct exec {
 	struct input input;
 	int slave;      /* of its terminal, as long as the process lives; -1 */
 	struct process_exit exit;
+	struct exec_cgroup *cgroup; /* NULL: its processes are in the container's own */
 };
 
 /* A free slot, or NULL. */
@@ -49,5 +50,18 @@ void exec_free(struct exec *e);
 void exec_stream_ready(struct source *source, uint32_t events);
 /* The runtime has started the process, or failed: what is done with a job that it was. */
 void exec_returned(struct job *job);
+
+/* monitor-exec-cgroup.c: NULL stands for none */
+/* A new one below the container's; NULL when none can be made. Its exec refers to it until it leaves it. */
+struct exec_cgroup *exec_cgroup_make(const struct container *c);
+/* It is called exec-N. */
+uint32_t exec_cgroup_number(const struct exec_cgroup *g);
+/* Once the runtime has returned: the same, or NULL if the process is not in it; then nothing refers to it any more. */
+struct exec_cgroup *exec_cgroup_joined(struct exec_cgroup *g);
+/* SIGKILL for all that is in it; false: there is none, or the kernel cannot (before Linux 5.14). */
+bool exec_cgroup_kill(const struct exec_cgroup *g);
+/* The exec has ended; who is left in it lives on, and it is removed when nobody is. */
+void exec_cgroup_leave(struct exec_cgroup *g);
+void exec_cgroups_give_back(void);
 
 #endif

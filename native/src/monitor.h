@@ -136,14 +136,32 @@ struct stream {
 
 enum { MEMORY_CGROUP_MAX = 384, RECORD_COPY_MAX = 384 };
 
-/* Where the kernel counts kills for memory; -1: not told. */
-struct oom {
-	int own; /* the container's cgroup */
-	int pod; /* the one above, with v2 */
-	uint64_t pod_before; /* what was counted there before the container */
+struct oom_counts {
+	uint64_t limits; /* times that a limit was met and no memory could be freed */
+	uint64_t kills;
+	uint64_t groups; /* times that all of a cgroup was killed */
 };
 
-#define OOM_NONE ((struct oom){ .own = -1, .pod = -1 })
+/* Where the kernel counts kills for memory; -1: not told. */
+struct oom {
+	struct source own;  /* the counters of the container's cgroup; with v2 they are ready when they have changed */
+	struct source bell; /* v1: an eventfd that is rung before a kill */
+	int pod;            /* the counters of the cgroup above, with v2 */
+	struct timer timer;
+	struct oom_counts before; /* what was counted before the container */
+	struct oom_counts pod_before;
+	uint64_t told;
+};
+
+#define OOM_NONE ((struct oom){ .own = { .fd = -1 }, .bell = { .fd = -1 }, .pod = -1 })
+
+/* Of a container that SIGKILL was sent to. */
+struct ending {
+	struct timer timer;
+	uint64_t since; /* 0: it was not */
+	uint64_t pause; /* until it is told again that it cannot end */
+	bool told;
+};
 
 /* What CREATE may say since version 2; all zeros from an older daemon. */
 struct create_extras {
@@ -172,6 +190,7 @@ struct container {
 	int slave; /* of its terminal, held so that closing it for a while is no hangup; -1 */
 	int record_fd;
 	struct oom oom;
+	struct ending ending;
 	char memory_cgroup[MEMORY_CGROUP_MAX];
 	struct create_extras extras;
 	struct log log;
@@ -377,8 +396,22 @@ void dial_leave(struct dial *dial);
 void kill_tree(pid_t pid, int pidfd);
 
 /* monitor-oom.c: counters that cannot be opened count 0. */
-struct oom oom_open(const char *cgroup);
-uint64_t oom_kills(const struct oom *oom);
-void oom_close(struct oom *oom);
+/* Counts from now on, and tells when something is killed while the container lives. */
+void oom_watch(struct container *c);
+/* What was counted becomes part of its status. */
+void oom_read(struct container *c);
+void oom_close(struct container *c);
+
+/* monitor-health.c */
+enum health { HEALTH_WELL = 0, HEALTH_CANNOT_END = 1, HEALTH_LOG_STALLED = 2 };
+/* Told to the daemon; `since` is of sys_monotonic_ms. */
+void health_tell(const struct container *c, enum health what, uint64_t since);
+/* SIGKILL was sent to it: from now on its end is due. */
+void health_killed(struct container *c);
+void health_ended(struct container *c);
+
+/* monitor-exec-cgroup.c */
+/* The container is forgotten: what is left of its execs is killed. */
+void exec_cgroups_forget(const struct container *c);
 
 #endif

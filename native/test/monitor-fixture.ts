@@ -22,7 +22,7 @@ import { fileURLToPath } from "node:url";
 import { encodeFrame, type Frame, FrameReader, PayloadReader, PayloadWriter } from "../../src/lib/wire.ts";
 import { Monitor } from "../../src/monitor/monitor.ts";
 import type { MonitorError } from "../../src/monitor/monitor-error.ts";
-import type { MonitoredContainer } from "../../src/monitor/monitored-container.ts";
+import type { SeenExit } from "../../src/monitor/monitored-container.ts";
 import type { CreateRequest, ExecRequest } from "../../src/monitor/protocol.ts";
 import type { MonitorSession } from "../../src/monitor/session.ts";
 import type { ExecStreamRequest } from "../../src/monitor/stream-protocol.ts";
@@ -129,9 +129,12 @@ export class Sandbox implements Disposable {
   readonly logNews: (string | number | bigint)[] = [];
   readonly lost: Promise<MonitorError>;
   #monitor: Monitor | undefined;
-  readonly #exits = new Map<string, PromiseWithResolvers<MonitoredContainer>>();
+  readonly #exits = new Map<string, PromiseWithResolvers<SeenExit>>();
   readonly #lose: (error: MonitorError) => void;
   onLogNews: () => void = () => undefined;
+  /** What is told of memory and health, for `told`. */
+  readonly #told: object[] = [];
+  #onTold: () => void = () => undefined;
 
   private constructor(place: Place) {
     this.place = place;
@@ -149,6 +152,8 @@ export class Sandbox implements Disposable {
       onLost: (error) => sandbox.#lose(error),
       onLogError: (event) => sandbox.#news("error", event.errno),
       onLogRecovered: (event) => sandbox.#news("recovered", event.lostBytes),
+      onOom: (event) => sandbox.#tell(event),
+      onHealth: (event) => sandbox.#tell(event),
     });
     return sandbox;
   }
@@ -159,7 +164,7 @@ export class Sandbox implements Disposable {
   }
 
   /** The EXIT event of a container. */
-  exited(id: string): Promise<MonitoredContainer> {
+  exited(id: string): Promise<SeenExit> {
     return this.#exit(id).promise;
   }
 
@@ -168,10 +173,26 @@ export class Sandbox implements Disposable {
     killIfAlive(this.place.pid);
   }
 
-  #exit(id: string): PromiseWithResolvers<MonitoredContainer> {
-    const known = this.#exits.get(id) ?? Promise.withResolvers<MonitoredContainer>();
+  #exit(id: string): PromiseWithResolvers<SeenExit> {
+    const known = this.#exits.get(id) ?? Promise.withResolvers<SeenExit>();
     this.#exits.set(id, known);
     return known;
+  }
+
+  /** The next OOM or HEALTH event. */
+  async told(): Promise<object> {
+    for (;;) {
+      const event = this.#told.shift();
+      if (event !== undefined) return event;
+      await new Promise<void>((resolve) => {
+        this.#onTold = resolve;
+      });
+    }
+  }
+
+  #tell(event: object): void {
+    this.#told.push(event);
+    this.#onTold();
   }
 
   #news(...words: (string | number | bigint)[]): void {

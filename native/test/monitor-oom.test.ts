@@ -1,26 +1,36 @@
 import assert from "node:assert/strict";
-import { mkdirSync, truncateSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, rmdirSync, truncateSync, writeFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
-import { bundle, createRequest, Node, remove, startCall } from "./monitor-fixture.ts";
+import { parseExitRecord } from "../../src/monitor/record.ts";
+import { bundle, createRequest, Node, openFds, remove, run, startCall } from "./monitor-fixture.ts";
 
 const node = new Node();
 after(() => node[Symbol.asyncDispose]());
 
 /** The kernel's files, word for word, in a folder that stands in for the cgroup. */
-const FILES: Readonly<Record<string, readonly [name: string, text: string]>> = {
-  "cgroup v2": ["memory.events", "low 0\nhigh 0\nmax 12\noom 2\noom_kill 3\noom_group_kill 1\n"],
-  "cgroup v1": ["memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"],
+const FILES: Readonly<Record<string, readonly [name: string, text: (count: number) => string, ooms: number]>> = {
+  "cgroup v2": ["memory.events", (n) => `low 0\nhigh 0\nmax 12\noom ${n + 4}\noom_kill ${n}\noom_group_kill ${n}\n`, 3],
+  "cgroup v1": ["memory.oom_control", (n) => `oom_kill_disable 0\nunder_oom 0\noom_kill ${n}\n`, 0],
 };
 
 describe("kills for memory", () => {
-  for (const [kind, [name, text]] of Object.entries(FILES)) {
-    test(`are counted as ${kind} tells them`, async () => {
+  for (const [kind, [name, text, ooms]] of Object.entries(FILES)) {
+    test(`are counted as ${kind} tells them, from the container's creation on`, async () => {
       using s = await node.sandbox();
       const memoryCgroup = join(s.place.dir, "cgroup");
       mkdirSync(memoryCgroup);
-      writeFileSync(join(memoryCgroup, name), text);
-      assert.equal(await killsOf(s, { memoryCgroup }), 3n);
+      writeFileSync(join(memoryCgroup, name), text(2));
+      const b = bundle(s.place, "crun", "c1", ["true"]);
+      await s.monitor.create("c1", createRequest(b, { memoryCgroup }));
+      writeFileSync(join(memoryCgroup, name), text(5));
+      await s.monitor.start("c1", startCall(b));
+      const exit = await s.exited("c1");
+      assert.deepEqual([exit.oomKills, exit.ooms, exit.oomGroupKills], [3n, BigInt(ooms), BigInt(ooms)]);
+      const record = parseExitRecord(await readFile(join(s.place.dir, "c1.exit")));
+      assert.deepEqual([record?.oomKills, record?.ooms, record?.oomGroupKills], [3n, BigInt(ooms), BigInt(ooms)]);
+      await remove(s, b);
     });
   }
 
@@ -56,6 +66,40 @@ describe("kills for memory", () => {
     for (const memoryCgroup of ["relative", `/${"x".repeat(400)}`]) {
       await assert.rejects(s.monitor.create("c1", createRequest(b, { memoryCgroup })), /MALFORMED.*memoryCgroup/);
     }
+  });
+});
+
+const V1 = "/sys/fs/cgroup/memory";
+
+describe("kills for memory while the container lives", { skip: !existsSync(V1) && "no cgroup v1 memory" }, () => {
+  test("are told, and its end counts them", { timeout: 30_000 }, async () => {
+    using s = await node.sandbox();
+    const hog = "dd if=/dev/zero of=/dev/null bs=100M count=1";
+    const command = `trap "${hog}; exit 3" TERM; ${hog}; sleep 1000 & wait`;
+    const b = bundle(s.place, "crun", "c1", ["sh", "-c", command]);
+    const memoryCgroup = join(V1, `nacelle-test-${process.pid}-${s.place.pid}-c1`);
+    await s.monitor.create("c1", createRequest(b, { memoryCgroup }));
+    writeFileSync(join(memoryCgroup, "memory.limit_in_bytes"), "33554432");
+    await s.monitor.start("c1", startCall(b));
+    assert.deepEqual(await s.told(), { id: "c1", oomKills: 1n });
+    await s.monitor.signal("c1", 15);
+    const { oomKills, siStatus } = await s.exited("c1");
+    assert.deepEqual([oomKills, siStatus], [2n, 3]);
+    await remove(s, b);
+  });
+
+  test("are not told when their cgroup is removed, and nothing watches it any more", { timeout: 30_000 }, async () => {
+    using s = await node.sandbox();
+    const memoryCgroup = join(V1, `nacelle-test-${process.pid}-gone`);
+    mkdirSync(memoryCgroup);
+    const b = await run(s, "crun", "c1", ["sleep", "1000"], {}, { memoryCgroup });
+    await s.monitor.snapshot(); // what START used is closed by now
+    const before = openFds(s);
+    rmdirSync(memoryCgroup);
+    while (openFds(s) > before - 2) await s.monitor.snapshot();
+    await s.monitor.signal("c1", 9);
+    assert.equal((await s.exited("c1")).oomKills, 0n);
+    await remove(s, b);
   });
 });
 

@@ -3,10 +3,10 @@ import { step } from "../lib/steps.ts";
 import { type Frame, WireError } from "../lib/wire.ts";
 import { MonitorConnection, nextSeq, type Pending } from "./connection.ts";
 import { dial } from "./dial.ts";
-import { decodeLogError, decodeLogRecovered } from "./events.ts";
+import { decodeHealth, decodeLogError, decodeLogRecovered, decodeOom, type Health } from "./events.ts";
 import { type ExecSyncResult, execSync } from "./exec-sync.ts";
 import { lost, MonitorError } from "./monitor-error.ts";
-import { decodeContainer, decodeSnapshot, type MonitoredContainer } from "./monitored-container.ts";
+import { decodeContainer, decodeSnapshot, type MonitoredContainer, type SeenExit } from "./monitored-container.ts";
 import {
   type CreateRequest,
   decodeCreated,
@@ -52,11 +52,15 @@ export interface MonitorOptions {
   /** Of this daemon; a monitor refuses an older one than it has seen. */
   readonly epoch: bigint;
   /** At least once per exit that is not acknowledged, also for exits that a broken connection hid. */
-  readonly onExit: (container: MonitoredContainer) => void;
+  readonly onExit: (container: SeenExit) => void;
   /** Once; the monitor is gone, or a newer daemon has taken it. Nothing that was not answered will be. */
   readonly onLost: (error: MonitorError) => void;
   readonly onLogError?: (event: { readonly id: string; readonly errno: number }) => void;
   readonly onLogRecovered?: (event: { readonly id: string; readonly lostBytes: bigint }) => void;
+  /** Something of a container was killed for memory, and it lives: how many were so far. */
+  readonly onOom?: (event: { readonly id: string; readonly oomKills: bigint }) => void;
+  /** Again and again, as long as a trouble lasts. */
+  readonly onHealth?: (health: Health) => void;
 }
 
 /**
@@ -191,9 +195,11 @@ export class Monitor {
     if (frame.type === EVENT.exit) this.#exited(decodeContainer(frame.payload));
     else if (frame.type === EVENT.logError) this.#options.onLogError?.(decodeLogError(frame.payload));
     else if (frame.type === EVENT.logRecovered) this.#options.onLogRecovered?.(decodeLogRecovered(frame.payload));
+    else if (frame.type === EVENT.oom) this.#options.onOom?.(decodeOom(frame.payload));
+    else if (frame.type === EVENT.health) this.#options.onHealth?.(decodeHealth(frame.payload));
   }
 
-  #exited(container: MonitoredContainer): void {
+  #exited(container: SeenExit): void {
     step("received", `EXIT ${container.id}`);
     this.#options.onExit(container);
   }

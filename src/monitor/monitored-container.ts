@@ -37,6 +37,9 @@ const UNCOUNTED: ExitCounts = { logLostLines: 0n, ooms: 0n, oomGroupKills: 0n };
 
 export type ExitedContainer = MonitoredContainer & ExitCounts;
 
+/** As EXIT tells it, or a SNAPSHOT, which has no room for counts. */
+export type SeenExit = MonitoredContainer & Partial<ExitCounts>;
+
 export function decodeSnapshot(payload: Buffer): MonitoredContainer[] {
   return new PayloadReader(payload).list(readContainer);
 }
