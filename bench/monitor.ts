@@ -1,12 +1,24 @@
 import { loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import { requireIsolation } from "../conformance/harness/isolation.ts";
+import { creates } from "./monitor/creates.ts";
+import { execs } from "./monitor/execs.ts";
+import { exits } from "./monitor/exits.ts";
+import { integrity } from "./monitor/integrity.ts";
 import { logs } from "./monitor/logs.ts";
+import { pods } from "./monitor/pods.ts";
 import { isMet, type Row, tableOf } from "./monitor/table.ts";
 import { Workbench } from "./monitor/workbench.ts";
 
 /** `script/bench monitor`: what a monitor costs and how fast it is, beside Debian's conmon in the same run. */
-const figures: Readonly<Record<string, (bench: Workbench) => Promise<readonly Row[]>>> = { logs };
+const figures: Readonly<Record<string, (bench: Workbench) => Promise<readonly Row[]>>> = {
+  logs,
+  integrity,
+  pods,
+  exits,
+  creates,
+  execs,
+};
 
 const { values } = parseArgs({
   options: {

@@ -25,6 +25,8 @@ export class Workbench implements AsyncDisposable {
   readonly node: Node;
   readonly crun = which("crun");
   readonly writer = join(build, "writer");
+  /** A runtime whose execs are one fork. */
+  readonly quick = join(build, "quick");
   readonly say: (line: string) => void;
 
   private constructor(extent: Extent, say: (line: string) => void) {
@@ -36,7 +38,7 @@ export class Workbench implements AsyncDisposable {
 
   /** Only inside `harness/isolate`. Throws where logs would go into memory. */
   static async start(extent: Extent, say: (line: string) => void): Promise<Workbench> {
-    compile("writer", "stopwatch");
+    compile("writer", "stopwatch", "quick");
     await using undo = new AsyncDisposableStack();
     const bench = undo.use(new Workbench(extent, say));
     if (["tmpfs", "ramfs"].includes(bench.fileSystem)) {

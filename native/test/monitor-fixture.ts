@@ -84,6 +84,11 @@ export class Node implements AsyncDisposable {
     this.#socket.on("error", () => undefined);
   }
 
+  /** Of the launcher. */
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
   /** Forks a monitor and connects to it. */
   async sandbox(epoch = 1n): Promise<Sandbox> {
     if (this.#count === 0) await this.#request(0x0101, new PayloadWriter().u16(1).u16(1).u64(1n).u8(1).done());
