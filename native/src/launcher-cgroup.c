@@ -7,10 +7,79 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "launcher.h"
 #include "sys.h"
+
+static const char named[] = "name=systemd";
+
+/* Where the hierarchy is mounted that a service manager keeps its units in: the unified one, or the one with its name. */
+static bool managed_mount(bool unified, char path[PATH_ROOM])
+{
+	FILE *mounts = setmntent("/proc/self/mounts", "re");
+	struct mntent entry;
+	char line[8192];
+	bool found = false;
+
+	while (!found && mounts && getmntent_r(mounts, &entry, line, sizeof(line))) {
+		if (unified)
+			found = strcmp(entry.mnt_type, "cgroup2") == 0;
+		else
+			found = strcmp(entry.mnt_type, "cgroup") == 0 && hasmntopt(&entry, named);
+		if (found)
+			(void)snprintf(path, PATH_ROOM, "%s", entry.mnt_dir);
+	}
+	if (mounts)
+		(void)endmntent(mounts);
+	return found;
+}
+
+/* systemd marks so the cgroups that are their units' own to divide (Delegate=yes). */
+static bool is_delegated(bool unified, const char *own)
+{
+	char path[2 * PATH_ROOM];
+	char value[8];
+	size_t length;
+
+	if (!managed_mount(unified, path))
+		return false;
+	length = strlen(path);
+	(void)snprintf(path + length, sizeof(path) - length, "%s", own);
+	return getxattr(path, "trusted.delegate", value, sizeof(value)) == 1 && value[0] == '1';
+}
+
+/*
+ * This process's own cgroup, below every hierarchy's mount, if it was given to it to divide. What is made elsewhere a
+ * service manager knows nothing of, and what is made in a cgroup that it has not delegated it may remove.
+ */
+static bool delegated(char name[PATH_ROOM])
+{
+	char text[8192];
+	char *rest = text;
+	char *line;
+
+	if (sys_read_file("/proc/self/cgroup", text, sizeof(text)) < 0)
+		return false;
+	while ((line = strsep(&rest, "\n"))) {
+		bool unified = strncmp(line, "0::", 3) == 0;
+		char *controllers = strchr(line, ':');
+		char *path = controllers ? strchr(controllers + 1, ':') : NULL;
+
+		if (!path || (!unified && strncmp(controllers + 1, named, strlen(named)) != 0))
+			continue;
+		path++;
+		/* "/" is a namespace's root, whose limits are not ours, and "/.." above it. */
+		if (path[0] != '/' || path[1] == 0 || path[1] == '.' || strlen(path) >= PATH_ROOM / 2)
+			continue;
+		if (!is_delegated(unified, path))
+			continue;
+		(void)snprintf(name, PATH_ROOM, "%s", path + 1);
+		return true;
+	}
+	return false;
+}
 
 static int make(const char *mount, const char *name, const char *leaf, char path[PATH_ROOM])
 {
@@ -109,11 +178,14 @@ void cgroups_open(struct launcher *launcher, const char *name)
 	FILE *mounts;
 	struct mntent entry;
 	char line[8192];
+	char own[PATH_ROOM];
 
 	launcher->cgroup = -1;
 	launcher->cgroup_kill = -1;
 	if (name[0] == 0)
 		return;
+	if (delegated(own))
+		name = own;
 	mounts = setmntent("/proc/self/mounts", "re");
 	while (mounts && getmntent_r(mounts, &entry, line, sizeof(line))) {
 		bool second = strcmp(entry.mnt_type, "cgroup2") == 0;
