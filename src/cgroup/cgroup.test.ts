@@ -8,6 +8,7 @@ import {
   controllerMount,
   defaultParent,
   ensureParent,
+  normalPath,
   parentPath,
   parseCgroups,
   parseParent,
@@ -39,24 +40,42 @@ test("tells v1, hybrid and v2 apart and finds each controller once", () => {
 
 test("takes plain absolute parents and refuses those that climb", () => {
   assert.equal(parseParent("/kubepods//pod1/", "cgroupfs"), "/kubepods/pod1");
-  assert.equal(parseParent("/test.slice", "cgroupfs"), "/test.slice");
   assert.equal(parseParent("", "cgroupfs"), defaultParent("cgroupfs"));
   assert.equal(parseParent("kubepods-burstable-pod1.slice", "systemd"), "kubepods-burstable-pod1.slice");
   assert.equal(parseParent("/kubepods.slice/kubepods-pod1.slice", "systemd"), "kubepods-pod1.slice");
   for (const bad of ["/a/../b", "/..", "/", "a/b", "/a\nb", "/a b", `/${"x".repeat(300)}`, "/a\0"]) {
     assert.throws(() => parseParent(bad, "cgroupfs"), DomainError, bad);
   }
-  for (const bad of ["/kubepods", "a..slice/..", "-a.slice", "a--b.slice"]) {
+  for (const bad of ["/kubepods", "a..slice/..", "-a.slice", "a--b.slice", "a-.slice", "-.slice", ".slice"]) {
     assert.throws(() => parseParent(bad, "systemd"), DomainError, bad);
   }
 });
 
+test("takes a slice where systemd keeps it, or its name alone", () => {
+  assert.equal(parseParent("", "systemd"), "system.slice");
+  assert.equal(parseParent("/test.slice", "systemd"), "test.slice");
+  assert.throws(
+    () => parseParent("/kubepods-pod1.slice/x.slice", "systemd"),
+    /where systemd keeps x\.slice: that is \/x\.slice/,
+  );
+});
+
+test("refuses the other driver's parents with the remedy", () => {
+  assert.throws(() => parseParent("/kubepods/pod1", "systemd"), /is no slice.*set cgroupDriver to "cgroupfs"/);
+  assert.throws(() => parseParent("kubepods-pod1.slice", "cgroupfs"), /is a slice.*set cgroupDriver to systemd/);
+  assert.throws(() => parseParent("/kubepods.slice/kubepods-pod1.slice", "cgroupfs"), /is a slice/);
+  assert.equal(normalPath("/kubepods//pod1.slice/"), "/kubepods/pod1.slice");
+});
+
 test("names a container's cgroup as the driver does", () => {
-  assert.equal(cgroupsPath("/kubepods/pod1", "cgroupfs", "abc"), "/kubepods/pod1/abc");
-  assert.equal(cgroupPath("/kubepods/pod1", "cgroupfs", "abc"), "/kubepods/pod1/abc");
-  assert.equal(cgroupsPath("a-b.slice", "systemd", "abc"), "a-b.slice:nacelle:abc");
-  assert.equal(cgroupPath("a-b.slice", "systemd", "abc"), "/a.slice/a-b.slice/nacelle-abc.scope");
-  assert.equal(parentPath("-.slice", "systemd"), "/");
+  assert.equal(cgroupsPath("/kubepods/pod1", "abc"), "/kubepods/pod1/abc");
+  assert.equal(cgroupPath("/kubepods/pod1", "abc"), "/kubepods/pod1/abc");
+  assert.equal(cgroupsPath("a-b.slice", "abc"), "a-b.slice:nacelle:abc");
+  assert.equal(cgroupPath("a-b.slice", "abc"), "/a.slice/a-b.slice/nacelle-abc.scope");
+  assert.equal(
+    parentPath("kubepods-burstable-pod1_2.slice"),
+    "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1_2.slice",
+  );
 });
 
 test("lists a cgroup's directories in every hierarchy and never a hierarchy's root", () => {
@@ -70,10 +89,10 @@ test("lists a cgroup's directories in every hierarchy and never a hierarchy's ro
 });
 
 test("makes a parent in each v1 hierarchy, and from the root down with its controllers on v2", () => {
-  const v1 = ensureParent(parseCgroups(HYBRID), "/a/b", "cgroupfs", []);
+  const v1 = ensureParent(parseCgroups(HYBRID), "/a/b", []);
   assert.ok(v1.every((one) => one.op === "mkdir" && one.parents === true));
   assert.equal(v1.length, 4);
-  const v2 = ensureParent(parseCgroups(UNIFIED), "/a/b", "cgroupfs", ["cpu", "memory"]);
+  const v2 = ensureParent(parseCgroups(UNIFIED), "/a/b", ["cpu", "memory"]);
   assert.deepEqual(
     v2.map((one) => ("path" in one ? `${one.op} ${one.path}` : one.op)),
     [
@@ -86,5 +105,5 @@ test("makes a parent in each v1 hierarchy, and from the root down with its contr
   );
   const [first] = v2;
   assert.ok(first?.op === "writeKernelFile" && first.data.toString() === "+cpu +memory");
-  assert.deepEqual(ensureParent(parseCgroups(UNIFIED), "a.slice", "systemd", ["cpu"]), []);
+  assert.deepEqual(ensureParent(parseCgroups(UNIFIED), "a.slice", ["cpu"]), []);
 });

@@ -82,51 +82,89 @@ export function unifiedMount(layout: CgroupLayout): string | undefined {
 
 /** The parent of sandboxes that name none. */
 export function defaultParent(driver: CgroupDriver): string {
-  return driver === "systemd" ? "nacelle.slice" : "/nacelle";
+  return driver === "systemd" ? "system.slice" : "/nacelle";
 }
 
 /**
- * A `cgroup_parent` as asked for, checked and normalised: with cgroupfs an absolute path (one that ends in ".slice" is a path
- * like any other), with systemd the name of a slice. Empty: the default. Throws `invalidArgument`.
+ * A `cgroup_parent` as asked for, checked and normalised: with cgroupfs an absolute path, with systemd the name of a slice,
+ * which may be given with the path that systemd gives it. Empty: the default. Throws `invalidArgument`.
  */
 export function parseParent(text: string, driver: CgroupDriver): string {
   if (text === "") return defaultParent(driver);
-  const shown = JSON.stringify(text.slice(0, 200));
+  const parts = plainParts(text);
+  return driver === "systemd" ? requireSlice(text, parts) : requirePath(text, parts);
+}
+
+/** As `parseParent` with cgroupfs, for what was asked of a server that took every absolute path. */
+export function normalPath(text: string): string {
+  return `/${plainParts(text).join("/")}`;
+}
+
+function plainParts(text: string): readonly string[] {
   const parts = text.split("/").filter((part) => part !== "");
-  const valid = text.length <= 1024 && parts.length > 0 && parts.every((part) => isPart(part));
-  if (!valid)
-    throw invalidArgument(
-      `cgroup_parent ${shown} is not a path of plain names: ".", ".." and odd characters are refused`,
-    );
-  if (driver === "cgroupfs") {
-    if (text.startsWith("/")) return `/${parts.join("/")}`;
-    throw invalidArgument(`cgroup_parent ${shown} must be absolute with the cgroupfs driver: use /${parts.join("/")}`);
+  if (text.length <= 1024 && parts.length > 0 && parts.every((part) => isPart(part))) return parts;
+  throw invalidArgument(
+    `cgroup_parent ${shown(text)} is not a path of plain names: ".", ".." and odd characters are refused`,
+  );
+}
+
+function requirePath(text: string, parts: readonly string[]): string {
+  const path = `/${parts.join("/")}`;
+  if (path.endsWith(".slice")) {
+    const remedy = 'set cgroupDriver to systemd here, or to "cgroupfs" in the kubelet';
+    throw invalidArgument(`cgroup_parent ${shown(text)} is a slice, and the cgroup driver here is cgroupfs: ${remedy}`);
   }
+  if (text.startsWith("/")) return path;
+  throw invalidArgument(`cgroup_parent ${shown(text)} must be absolute with the cgroupfs driver: use ${path}`);
+}
+
+function requireSlice(text: string, parts: readonly string[]): string {
   const slice = parts.at(-1) ?? "";
-  if (/^[A-Za-z0-9:_.\\@]+(-[A-Za-z0-9:_.\\@]+)*\.slice$/.test(slice)) return slice;
-  throw invalidArgument(`cgroup_parent ${shown} must be a slice like kubepods.slice with the systemd driver`);
+  if (!slice.endsWith(".slice")) {
+    const remedy = 'name a slice like kubepods.slice, or set cgroupDriver to "cgroupfs" here and in the kubelet';
+    throw invalidArgument(`cgroup_parent ${shown(text)} is no slice, and the cgroup driver here is systemd: ${remedy}`);
+  }
+  if (!/^[A-Za-z0-9:_.\\@]+(-[A-Za-z0-9:_.\\@]+)*\.slice$/.test(slice)) {
+    throw invalidArgument(`cgroup_parent ${shown(text)} is no name for a slice: dashes stand between other characters`);
+  }
+  const path = parentPath(slice);
+  if (parts.length === 1 || path === `/${parts.join("/")}`) return slice;
+  throw invalidArgument(
+    `cgroup_parent ${shown(text)} is not where systemd keeps ${slice}: that is ${path}; the name alone will do`,
+  );
+}
+
+function shown(text: string): string {
+  return JSON.stringify(text.slice(0, 200));
 }
 
 function isPart(part: string): boolean {
   return part !== "." && part !== ".." && part.length <= 255 && /^[A-Za-z0-9:_.@\\+=,~-]+$/.test(part);
 }
 
-/** The path of a parent below each hierarchy's mount: systemd nests a slice in the slices that its name spells out. */
-export function parentPath(parent: string, driver: CgroupDriver): string {
-  if (driver === "cgroupfs") return parent;
-  if (parent === "-.slice") return "/";
+/** Who makes the cgroups below a parent that `parseParent` gave, whoever makes those of today: a path is a path, a slice a name. */
+export function driverOf(parent: string): CgroupDriver {
+  return parent.startsWith("/") ? "cgroupfs" : "systemd";
+}
+
+/**
+ * The path of a parent below each hierarchy's mount. systemd keeps a slice in the slices that its name spells out: "a-b.slice"
+ * is at /a.slice/a-b.slice.
+ */
+export function parentPath(parent: string): string {
+  if (driverOf(parent) === "cgroupfs") return parent;
   const parts = parent.slice(0, -".slice".length).split("-");
   return `/${parts.map((_, index) => `${parts.slice(0, index + 1).join("-")}.slice`).join("/")}`;
 }
 
 /** `cgroupsPath` of an OCI spec for a sandbox's or container's id. */
-export function cgroupsPath(parent: string, driver: CgroupDriver, id: string): string {
-  return driver === "systemd" ? `${parent}:nacelle:${id}` : posix.join(parent, id);
+export function cgroupsPath(parent: string, id: string): string {
+  return driverOf(parent) === "systemd" ? `${parent}:nacelle:${id}` : posix.join(parent, id);
 }
 
 /** The path below each hierarchy's mount that `cgroupsPath` ends up at. */
-export function cgroupPath(parent: string, driver: CgroupDriver, id: string): string {
-  return posix.join(parentPath(parent, driver), driver === "systemd" ? `nacelle-${id}.scope` : id);
+export function cgroupPath(parent: string, id: string): string {
+  return posix.join(parentPath(parent), driverOf(parent) === "systemd" ? `nacelle-${id}.scope` : id);
 }
 
 /** All directories of one cgroup, for `killCgroup` and `removeCgroup`. Refuses what climbs out of, or is, a hierarchy's root. */
@@ -141,15 +179,14 @@ export function cgroupDirectories(layout: CgroupLayout, path: string): readonly 
 /**
  * Makes a parent in every hierarchy. On v2 the controllers given (the root's cgroup.controllers) are handed down to it and to
  * its children. On v1 a cpuset is born empty: the OCI runtime fills it from its parent before it puts a process there.
- * With the systemd driver there is nothing to do: slices come into being with their first scope.
+ * Nothing for a slice: systemd makes it with its first scope, if its client has not, and would not know of one made by others.
  */
 export function ensureParent(
   layout: CgroupLayout,
   parent: string,
-  driver: CgroupDriver,
   controllers: readonly string[],
 ): readonly Operation[] {
-  if (driver === "systemd") return [];
+  if (driverOf(parent) === "systemd") return [];
   if (layout.mode === "v2") return ensureUnified(unifiedMount(layout) ?? "", parent, controllers);
   return cgroupDirectories(layout, parent).map((path) => ({ op: "mkdir", path, mode: 0o755, parents: true }));
 }

@@ -24,6 +24,39 @@ describe("the cgroups of a sandbox", () => {
     assert.equal(cgroups.parentOf(aSandbox().config), "/nacelle");
   });
 
+  it("are scopes in the pod's slice with systemd, or in system.slice", () => {
+    const cgroups = new Cgroups(layout, "systemd", "/nacelle");
+    const cgroupParent = cgroups.parentOf(aSandbox({ cgroupParent: "kubepods-podX.slice" }).config);
+    const sandbox = { ...aSandbox(), cgroupParent };
+    assert.equal(cgroups.specPath(sandbox, "abc"), "kubepods-podX.slice:nacelle:abc");
+    const slice = "/sys/fs/cgroup/memory/kubepods.slice/kubepods-podX.slice";
+    assert.equal(cgroups.memoryDirectory(sandbox, "abc"), `${slice}/nacelle-abc.scope`);
+    assert.equal(cgroups.parentPath(sandbox), "/kubepods.slice/kubepods-podX.slice");
+    assert.deepEqual(cgroups.ensureParent(sandbox), []);
+    assert.equal(cgroups.writesBandwidth(sandbox), false);
+    assert.equal(cgroups.parentOf(aSandbox().config), "system.slice");
+  });
+
+  it("stay what they were made with when the driver changes", () => {
+    const made = { ...aSandbox(), cgroupParent: "/kubepods/podX" };
+    const now = new Cgroups(layout, "systemd", "/nacelle");
+    assert.equal(now.specPath(made, "abc"), "/kubepods/podX/abc");
+    assert.equal(now.writesBandwidth(made), true);
+    assert.equal(now.ensureParent(made).length, 1);
+    const before = { ...aSandbox(), cgroupParent: "a-b.slice" };
+    const back = new Cgroups(layout, "cgroupfs", "/nacelle");
+    assert.equal(back.path(before, "abc"), "/a.slice/a-b.slice/nacelle-abc.scope");
+  });
+
+  it("of rows that tell no parent are cgroupfs', whatever their parent is called", () => {
+    for (const driver of ["cgroupfs", "systemd"] as const) {
+      const { cgroupParent: _none, ...row } = aSandbox({ cgroupParent: "/test.slice" });
+      assert.equal(new Cgroups(layout, driver, "/nacelle").path(row, "abc"), "/test.slice/abc");
+      const { cgroupParent: _neither, ...bare } = aSandbox();
+      assert.equal(new Cgroups(layout, driver, "/nacelle").path(bare, "abc"), "/nacelle/abc");
+    }
+  });
+
   it("are refused above a hierarchy's root", () => {
     const cgroups = new Cgroups(layout, "cgroupfs", "/nacelle");
     assert.throws(() => cgroups.check(aSandbox({ cgroupParent: "/a/../.." }).config), { kind: "invalidArgument" });

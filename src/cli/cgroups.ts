@@ -7,7 +7,10 @@ import {
   cgroupPath,
   cgroupsPath,
   controllerMount,
+  defaultParent,
+  driverOf,
   ensureParent,
+  normalPath,
   parentPath,
   parseParent,
   unifiedMount,
@@ -17,9 +20,13 @@ import type { Operation } from "../launcher/operations.ts";
 import type { SandboxConfig } from "../oci/config.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 
-/** Where the cgroups of sandboxes and containers are on this host. */
+/**
+ * Where the cgroups of sandboxes and containers are on this host. A sandbox keeps the driver that it was made with, which its
+ * parent tells.
+ */
 export class Cgroups {
   readonly layout: CgroupLayout;
+  /** Of sandboxes that are made now. */
   readonly driver: CgroupDriver;
   readonly #defaultParent: string;
   readonly #controllers: readonly string[];
@@ -36,14 +43,14 @@ export class Cgroups {
     this.parentOf(config);
   }
 
-  /** The parent is made and nothing else: its limits are the client's. */
+  /** The parent is made and nothing else: its limits are the client's. Nothing of slices, which systemd makes. */
   ensureParent(sandbox: Sandbox): readonly Operation[] {
-    return ensureParent(this.layout, this.#parent(sandbox), this.driver, this.#controllers);
+    return ensureParent(this.layout, this.#parent(sandbox), this.#controllers);
   }
 
   /** `linux.cgroupsPath` of the spec of a container, or of pause. */
   specPath(sandbox: Sandbox, id: string): string {
-    return cgroupsPath(this.#parent(sandbox), this.driver, id);
+    return cgroupsPath(this.#parent(sandbox), id);
   }
 
   /** Where memory is accounted; empty where it is not. */
@@ -57,13 +64,13 @@ export class Cgroups {
   }
 
   /** With systemd the bandwidth is the scope's, which the runtime changes; on v2 it is one file, which no order can spoil. */
-  get writesBandwidth(): boolean {
-    return this.layout.mode !== "v2" && this.driver === "cgroupfs";
+  writesBandwidth(sandbox: Sandbox): boolean {
+    return this.layout.mode !== "v2" && driverOf(this.#parent(sandbox)) === "cgroupfs";
   }
 
   /** To be written before the runtime updates a container. */
   before(sandbox: Sandbox, id: string, from: CpuBandwidth, to: CpuBandwidth): readonly Operation[] {
-    return this.writesBandwidth ? bandwidthWrites(this.layout, this.path(sandbox, id), from, to) : [];
+    return this.writesBandwidth(sandbox) ? bandwidthWrites(this.layout, this.path(sandbox, id), from, to) : [];
   }
 
   /** To be written after that. */
@@ -90,12 +97,12 @@ export class Cgroups {
 
   /** The path of a container's cgroup below each hierarchy's mount. */
   path(sandbox: Sandbox, id: string): string {
-    return cgroupPath(this.#parent(sandbox), this.driver, id);
+    return cgroupPath(this.#parent(sandbox), id);
   }
 
   /** The path of a sandbox's cgroup parent below each hierarchy's mount. */
   parentPath(sandbox: Sandbox): string {
-    return parentPath(this.#parent(sandbox), this.driver);
+    return parentPath(this.#parent(sandbox));
   }
 
   /** Of a container that belongs to no sandbox, below the default parent: how its spec names it, what makes its parent, its directories. */
@@ -104,24 +111,27 @@ export class Cgroups {
     readonly ensure: readonly Operation[];
     readonly directories: readonly string[];
   } {
-    const parent = this.driver === "systemd" ? "system.slice" : parseParent(this.#defaultParent, this.driver);
+    const parent = this.#defaultOf(this.driver);
     return {
-      specPath: cgroupsPath(parent, this.driver, id),
-      ensure: ensureParent(this.layout, parent, this.driver, this.#controllers),
-      directories: cgroupDirectories(this.layout, cgroupPath(parent, this.driver, id)),
+      specPath: cgroupsPath(parent, id),
+      ensure: ensureParent(this.layout, parent, this.#controllers),
+      directories: cgroupDirectories(this.layout, cgroupPath(parent, id)),
     };
-  }
-
-  #parent({ cgroupParent, config }: Sandbox): string {
-    return cgroupParent ?? this.parentOf(config);
   }
 
   /** The parent of a sandbox that is made now. */
   parentOf({ cgroupParent }: SandboxConfig): string {
-    return parseParent(
-      cgroupParent === "" && this.driver === "cgroupfs" ? this.#defaultParent : cgroupParent,
-      this.driver,
-    );
+    return cgroupParent === "" ? this.#defaultOf(this.driver) : parseParent(cgroupParent, this.driver);
+  }
+
+  /** Rows that do not tell were written when there was cgroupfs alone. */
+  #parent({ cgroupParent, config }: Sandbox): string {
+    if (cgroupParent !== undefined) return cgroupParent;
+    return config.cgroupParent === "" ? this.#defaultOf("cgroupfs") : normalPath(config.cgroupParent);
+  }
+
+  #defaultOf(driver: CgroupDriver): string {
+    return driver === "systemd" ? defaultParent(driver) : normalPath(this.#defaultParent);
   }
 }
 

@@ -1,4 +1,6 @@
 import { type CgroupLayout, controllerMount } from "../cgroup/cgroup.ts";
+import type { Config } from "../config/schema.ts";
+import { chooseDriver } from "./cgroup-driver.ts";
 import { type CheckLine, fail, ok, warn } from "./check-line.ts";
 
 /** What is known of cgroups besides where they are mounted. */
@@ -10,15 +12,17 @@ export interface CgroupTexts {
   readonly procCgroups: string;
   /** Mount points that cannot be written to. */
   readonly readOnly: readonly string[];
-  readonly driver: "auto" | "cgroupfs" | "systemd";
-  readonly hasSystemd: boolean;
+  readonly driver: Config["cgroupDriver"];
+  readonly isSystemd: boolean;
+  /** Something answers where the system's D-Bus is. */
+  readonly hasBus: boolean;
   /** Names of the runtime handlers that were found. */
   readonly handlers: readonly string[];
 }
 
 /** Hierarchies, controllers and the driver. Pure. */
 export function checkCgroups(texts: CgroupTexts): readonly CheckLine[] {
-  const { layout, readOnly, driver, hasSystemd } = texts;
+  const { layout, readOnly } = texts;
   if (layout.hierarchies.length === 0) {
     return [fail("cgroups", "no hierarchy is mounted", "mount -t cgroup2 cgroup2 /sys/fs/cgroup")];
   }
@@ -28,10 +32,22 @@ export function checkCgroups(texts: CgroupTexts): readonly CheckLine[] {
       fail("cgroups", `not writable: ${readOnly.join(", ")}`, "mount them read-write, or give nacelle its own"),
     );
   }
-  if (driver === "systemd" && !hasSystemd) {
-    lines.push(fail("cgroup driver", "systemd is configured, and is not process 1", "set cgroupDriver: cgroupfs"));
+  return [...lines, ...driverLines(texts)];
+}
+
+function driverLines({ layout, driver, isSystemd, hasBus }: CgroupTexts): CheckLine[] {
+  const what = "cgroup driver";
+  if (driver === "systemd" && !isSystemd) {
+    return [fail(what, "systemd is configured, and is not process 1", "set cgroupDriver: cgroupfs")];
   }
-  return lines;
+  const chosen = chooseDriver(driver, layout.mode, isSystemd);
+  const found = `${chosen.driver}: ${chosen.reason}`;
+  if (chosen.driver === "systemd" && !hasBus) {
+    return [
+      fail(what, `${found}; no D-Bus, by which runtimes speak to it`, "install dbus, or set cgroupDriver: cgroupfs"),
+    ];
+  }
+  return [ok(what, found)];
 }
 
 function controllerLines({ layout, controllers }: CgroupTexts): CheckLine[] {

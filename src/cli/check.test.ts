@@ -66,7 +66,7 @@ describe("nacelle check", () => {
       .join("\n");
     const layout = parseCgroups(mountinfo);
     const controllers = new Set(layout.hierarchies.flatMap((one) => one.controllers));
-    const texts = { layout, controllers, readOnly: [], driver: "auto", hasSystemd: false } as const;
+    const texts = { layout, controllers, readOnly: [], driver: "auto", isSystemd: false, hasBus: false } as const;
     const procCgroups = "hugetlb\t0\t1\t1\n";
     const [, line] = checkCgroups({ ...texts, procCgroups, handlers: ["crun"] });
     assert.match(line?.remedy ?? "", /mount -t cgroup -o hugetlb cgroup \/sys\/fs\/cgroup\/hugetlb/);
@@ -76,9 +76,21 @@ describe("nacelle check", () => {
     ]);
   });
 
+  it("says which cgroup driver it would choose, and what that lacks", () => {
+    const layout = parseCgroups("30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
+    const controllers = new Set(["cpu", "memory", "cpuset", "pids"]);
+    const texts = { layout, controllers, readOnly: [], procCgroups: "", handlers: [], driver: "auto" } as const;
+    const [, chosen] = checkCgroups({ ...texts, isSystemd: true, hasBus: true });
+    assert.equal(chosen?.found, "systemd: systemd is process 1, and cgroups are v2");
+    const [, lacking] = checkCgroups({ ...texts, isSystemd: true, hasBus: false });
+    assert.match(lacking?.remedy ?? "", /install dbus/);
+    const [, without] = checkCgroups({ ...texts, isSystemd: false, hasBus: false });
+    assert.equal(without?.found, "cgroupfs: process 1 is not systemd");
+  });
+
   it("says that no cgroup hierarchy is mounted", () => {
     const texts = { controllers: new Set<string>(), procCgroups: "", readOnly: [], handlers: [] };
-    const lines = checkCgroups({ ...texts, layout: parseCgroups(""), driver: "auto", hasSystemd: false });
+    const lines = checkCgroups({ ...texts, layout: parseCgroups(""), driver: "auto", isSystemd: false, hasBus: false });
     assert.deepEqual(levels(lines), ["FAIL cgroups"]);
   });
 

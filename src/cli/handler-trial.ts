@@ -95,19 +95,20 @@ class Stage implements AsyncDisposable {
   /** Whether the container said yes. Throws what the runtime said when it could not be run. */
   async run(handler: RuntimeHandler, spec: OciSpec): Promise<boolean> {
     const { operations, cgroups } = this.#ports;
+    const called = { ...handler, systemdCgroup: cgroups.driver === "systemd" };
     const data = Buffer.from(JSON.stringify(spec));
     const config: Operation = { op: "writeFile", path: join(this.bundle, "config.json"), mode: 0o600, data };
     await this.#perform([config, ...cgroups.ofTrial(this.id).ensure]);
     const result = await operations.run({
       ...{ owner: this.id, what: `trial of ${handler.name}`, deadlineMs: TRIAL_MS, env: runtimeEnvironment },
-      argv: runArgs(handler, { id: this.id, bundle: this.bundle, log: "/dev/stderr" }),
+      argv: runArgs(called, { id: this.id, bundle: this.bundle, log: "/dev/stderr" }),
     });
     if (result.outcome === "timedOut") {
       // It is not asked to delete either: that would hang as well. What it has made is cleared with the stage.
       await this.#perform([{ op: "rmtree", path: join(handler.root, this.id) }]);
       throw new NoEnd(`no end within ${TRIAL_MS / 1000} s`);
     }
-    await deleteProcess(operations, handler, this.id);
+    await deleteProcess(operations, called, this.id);
     if (result.outcome === "exited" && result.status === 0) return true;
     if (result.outcome === "exited" && result.status === TRIAL_NO) return false;
     throw new Error(runtimeError(result.stderr.toString()));

@@ -16,7 +16,7 @@ export function pauseSpec(
   sysctls: Sysctls,
 ): (sandbox: Sandbox) => OciSpec {
   return (sandbox) => {
-    const { handler, features } = handlers.require(sandbox.runtimeHandler);
+    const { handler, features } = handlers.requireOf(sandbox);
     const { spec, notices } = buildPauseSpec({
       sandboxId: sandbox.id,
       sandbox: sandbox.config,

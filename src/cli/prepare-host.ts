@@ -7,6 +7,7 @@ import type { LauncherSupervisor } from "../launcher/launcher-supervisor.ts";
 import type { Log } from "../lib/log.ts";
 import type { SpecPolicy } from "../oci/spec/input.ts";
 import type { Paths } from "../sandbox/paths.ts";
+import { chooseDriver, isSystemdInit } from "./cgroup-driver.ts";
 import { Cgroups } from "./cgroups.ts";
 import { ensureMountPoints } from "./exclusive-mounts.ts";
 import type { Host } from "./host.ts";
@@ -57,7 +58,8 @@ export async function prepareHost({ config, log, launcher, paths, binary }: Host
       host.resolvConf = text;
     });
   });
-  const driver = config.cgroupDriver === "systemd" ? "systemd" : "cgroupfs";
+  const { driver, reason } = chooseDriver(config.cgroupDriver, layout.mode, await isSystemdInit());
+  log.info("cgroup driver", { driver, reason });
   const cgroups = new Cgroups(layout, driver, config.cgroupParent);
   return { host, cgroups, [Symbol.dispose]: () => unwatchFile(RESOLV_CONF) };
 }

@@ -3,7 +3,7 @@ import { readdir, readFile, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
-import { cgroupDirectories, parentPath, parseCgroups, parseParent } from "../cgroup/cgroup.ts";
+import { cgroupDirectories, normalPath, parseCgroups } from "../cgroup/cgroup.ts";
 import type { Config } from "../config/schema.ts";
 import { hasCode } from "../lib/errors.ts";
 import { Paths } from "../sandbox/paths.ts";
@@ -63,18 +63,15 @@ async function removeRunDir({ runDir, listen }: Config, { mounts }: Paths, tally
   await removeIfEmpty(runDir);
 }
 
-/** Those of the launcher and monitors, and the parent of pods that name none; never one that is in use. */
-async function removeCgroups({ runDir, cgroupParent, cgroupDriver }: Config): Promise<void> {
+/** Those of the launcher and monitors, and the parent of pods that name none; never one that is in use. What is below a service is systemd's. */
+async function removeCgroups({ runDir, cgroupParent }: Config): Promise<void> {
   const layout = parseCgroups(await readFile("/proc/self/mountinfo", "utf8"));
-  const driver = cgroupDriver === "systemd" ? "systemd" : "cgroupfs";
   const own = `/${cgroupOf(runDir)}`;
-  const parent = driver === "systemd" ? [] : [parentPath(parseParent(cgroupParent, driver), driver)];
   for (const path of [`${own}/ops`, `${own}/monitors`, own]) {
     for (const directory of cgroupDirectories(layout, path)) await removeLeftCgroup(directory);
   }
-  for (const path of parent) {
-    for (const directory of cgroupDirectories(layout, path)) await removeIfEmpty(directory);
-  }
+  const parent = normalPath(cgroupParent);
+  for (const directory of cgroupDirectories(layout, parent)) await removeIfEmpty(directory);
 }
 
 /** Its processes have ended; until each is reaped, by whoever is its parent now, the kernel calls it busy. */

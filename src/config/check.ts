@@ -47,9 +47,8 @@ function checkStreaming({ streaming: { address, tlsCert, tlsKey } }: Config): vo
 }
 
 /** Values that a later version will serve: said now, and not found out by what does not happen. */
-function refuseUnserved({ cgroupDriver, images, runtimes }: Config): void {
+function refuseUnserved({ images, runtimes }: Config): void {
   const unserved: [key: string, isAsked: boolean][] = [
-    ["cgroupDriver: systemd", cgroupDriver === "systemd"],
     ["images.keepBlobs: true", images.keepBlobs],
     ...Object.entries(runtimes).flatMap(([name, { exit, signal, stats }]): [string, boolean][] => [
       [`runtimes.${name}.exit: wait`, exit === "wait"],

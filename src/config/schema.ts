@@ -90,9 +90,13 @@ export const schema = section("", {
   cgroupDriver: setting(
     oneOf("auto", "cgroupfs", "systemd"),
     "auto",
-    "Who makes cgroups; `auto`: cgroupfs. `systemd` is not served by this version.",
+    "Who makes cgroups: `systemd` for the runtime, or the runtime by itself (`cgroupfs`). `auto`: systemd where it is process 1 and cgroup v2 is alone, else cgroupfs. A kubelet asks, and follows. Pods keep the driver that they were made with.",
   ),
-  cgroupParent: setting(path(), "/nacelle", "The cgroup parent of pods that name none, and of the monitors."),
+  cgroupParent: setting(
+    path(),
+    "/nacelle",
+    "The cgroup parent of pods that name none, with cgroupfs; with systemd that is `system.slice`.",
+  ),
   defaultRuntime: setting(text("a key of runtimes"), "runc", "The handler of pods that name none."),
   runtimes: setting(
     mapOf(handlerName, "a handler's name (lower-case letters, digits, - and .)", handler),

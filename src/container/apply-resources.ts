@@ -12,7 +12,7 @@ import type { Sandbox } from "../sandbox/sandbox.ts";
 /** Limits that are written to files of the container's cgroup, because its runtime does not do it, or not right. */
 export interface CgroupFiles {
   /** True where the runtime is not to be told of the CPU bandwidth: it is written by `before`. */
-  readonly writesBandwidth: boolean;
+  writesBandwidth(sandbox: Sandbox): boolean;
   /** Before the runtime's own update. */
   before(sandbox: Sandbox, id: string, from: Resources, to: Resources): readonly Operation[];
   /** After it. */
@@ -60,8 +60,8 @@ export async function applyResources(
   const { value, notices } = checkedResources(to, host);
   for (const text of notices) notice(text);
   await write(operations, id, cgroupFiles.before(sandbox, id, from, to));
-  const { handler } = handlers.require(sandbox.runtimeHandler);
-  await updateProcess(operations, handler, id, forRuntime(value, cgroupFiles.writesBandwidth));
+  const { handler } = handlers.requireOf(sandbox);
+  await updateProcess(operations, handler, id, forRuntime(value, cgroupFiles.writesBandwidth(sandbox)));
   const score = scoreChange(change, cgroupFiles.directory(sandbox, id), host.minOomScoreAdj);
   await write(operations, id, [...cgroupFiles.after(sandbox, id, value), ...score]);
 }

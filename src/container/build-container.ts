@@ -93,7 +93,7 @@ export async function buildContainer(
   await writeBundle(ports, build, spec);
   control.signal.throwIfAborted();
 
-  const { handler } = ports.handlers.require(sandbox.runtimeHandler);
+  const { handler } = ports.handlers.requireOf(sandbox);
   control.stage.enter(`waiting for ${handler.name} create`);
   const call = {
     id: container.id,
@@ -177,7 +177,7 @@ async function writeBundle(ports: BuildPorts, { sandbox, container: { id } }: Bu
 }
 
 function runtimeFacts(handlers: Handlers, sandbox: Sandbox) {
-  const { handler, features } = handlers.require(sandbox.runtimeHandler);
+  const { handler, features } = handlers.requireOf(sandbox);
   return { ociVersion: pickOciVersion(features), features, allowedAnnotations: handler.allowedAnnotations };
 }
 

@@ -77,7 +77,7 @@ export class Checkpoints {
   async #checkpoint(id: string, location: string, timeoutMs: number): Promise<void> {
     const { operations, handlers, paths } = this.#ports;
     const container = requirePhase(this.#ports.find(id), "running");
-    const { handler } = handlers.require(this.#ports.findSandbox(container.sandboxId).runtimeHandler);
+    const { handler } = handlers.requireOf(this.#ports.findSandbox(container.sandboxId));
     await requireLocation(operations, location, id);
     const tar = await requireCheckpoints(operations, handler, id);
     const work = posix.join(paths.checkpoints, id);

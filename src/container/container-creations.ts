@@ -58,7 +58,7 @@ export class ContainerCreations {
   /** Resolves with the id of a created container; the answer is durable. A call for a name in flight joins it. */
   async create(sandboxIdOrPrefix: string, config: ContainerConfig, signal: AbortSignal): Promise<string> {
     const sandbox = requireReady(this.#ports.sandboxes.get(sandboxIdOrPrefix));
-    this.#ports.handlers.require(sandbox.runtimeHandler);
+    this.#ports.handlers.requireOf(sandbox);
     const asked = { sandboxId: sandbox.id, config };
     const key = containerName(sandbox.id, config);
     const id = await this.#flights.join(key, asked, (control) => this.#create(sandbox, asked, control), signal);

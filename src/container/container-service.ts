@@ -217,7 +217,7 @@ export class ContainerService {
     if (intent === undefined) return;
     const sandbox = this.#ports.sandboxes.byId(intent.sandboxId);
     try {
-      const { handler } = handlers.require(sandbox.runtimeHandler);
+      const { handler } = handlers.requireOf(sandbox);
       const startedAt = await startProcess(monitors.require(sandbox.id), handler, id);
       const current = containers.get(id);
       // It may have run and ended meanwhile; its end has been stored then.

@@ -33,7 +33,7 @@ export async function execSync(
   timeoutMs: number,
   signal: AbortSignal,
 ): Promise<ExecResult> {
-  const { handler } = ports.handlers.require(sandbox.runtimeHandler);
+  const { handler } = ports.handlers.requireOf(sandbox);
   const monitor = ports.monitors.require(sandbox.id);
   await using call = await execCall(ports.paths, handler, { sandbox, id: container.id }, { command, tty: false });
   const { argv, env, deadlineMs, process, owner } = call;

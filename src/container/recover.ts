@@ -158,7 +158,7 @@ async function endUnknown(
   sandbox: Sandbox,
   known: readonly MonitoredContainer[],
 ): Promise<void> {
-  const entry = handlers.find(sandbox.runtimeHandler);
+  const entry = handlers.findOf(sandbox);
   const strangers = known.filter(({ id }) => id !== sandbox.id && containers.get(id) === undefined);
   for (const { id } of strangers) {
     log("ending a container that has no row", { sandbox: sandbox.id, container: id });

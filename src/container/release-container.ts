@@ -26,7 +26,7 @@ export async function releaseContainer(ports: ReleasePorts, container: Container
   const { id, sandboxId } = container;
   const { operations, handlers, monitors, paths, images, snapshots, cgroupDirs } = ports;
   const sandbox = ports.sandboxes.byId(sandboxId);
-  const entry = handlers.find(sandbox.runtimeHandler);
+  const entry = handlers.findOf(sandbox);
   if (entry !== undefined) await deleteProcess(operations, entry.handler, id);
   const cgroup = cgroupDirs(sandbox, id);
   await operations.perform(

@@ -31,7 +31,7 @@ export async function openExec(
   request: ExecSession,
   signal: AbortSignal,
 ): Promise<MonitorSession> {
-  const { handler } = ports.handlers.require(sandbox.runtimeHandler);
+  const { handler } = ports.handlers.requireOf(sandbox);
   const monitor = ports.monitors.require(sandbox.id);
   await using call = await execCall(ports.paths, handler, { sandbox, id }, request);
   const { argv, env, deadlineMs, process, owner } = call;

@@ -15,6 +15,7 @@ export interface RuntimeHandler {
   readonly exit: "pid" | "wait";
   readonly signal: "pidfd" | "runtime";
   readonly stats: "cgroup" | "events";
+  /** systemd makes the cgroups of what it is called for. */
   readonly systemdCgroup: boolean;
 }
 

@@ -1,5 +1,7 @@
+import { driverOf } from "../cgroup/cgroup.ts";
 import { DomainError, invalidArgument } from "../lib/errors.ts";
 import type { HandlerFeatures, RuntimeHandler } from "../oci/handler.ts";
+import type { Sandbox } from "./sandbox.ts";
 
 export interface HandlerEntry {
   readonly handler: RuntimeHandler;
@@ -45,4 +47,23 @@ export class Handlers {
   find(name: string): HandlerEntry | undefined {
     return this.#entries.get(name === "" ? this.#defaultName : name);
   }
+
+  /** As `require`, as it is spoken to for this sandbox and its containers. */
+  requireOf(sandbox: HandledSandbox): HandlerEntry {
+    return entryOf(this.require(sandbox.runtimeHandler), sandbox);
+  }
+
+  /** As `find`, as it is spoken to for this sandbox and its containers. */
+  findOf(sandbox: HandledSandbox): HandlerEntry | undefined {
+    const entry = this.find(sandbox.runtimeHandler);
+    return entry && entryOf(entry, sandbox);
+  }
+}
+
+type HandledSandbox = Pick<Sandbox, "runtimeHandler" | "cgroupParent">;
+
+/** Each call says who makes the cgroups: runc before 1.1 does not remember what it was told at `create`. */
+function entryOf(entry: HandlerEntry, { cgroupParent }: HandledSandbox): HandlerEntry {
+  const systemdCgroup = cgroupParent !== undefined && driverOf(cgroupParent) === "systemd";
+  return { ...entry, handler: { ...entry.handler, systemdCgroup } };
 }

@@ -45,7 +45,7 @@ export class Pause implements PausePort {
   async start(sandbox: Sandbox, signal: AbortSignal): Promise<void> {
     const { operations, monitors, handlers, paths, spec } = this.#ports;
     const { id } = sandbox;
-    const { handler } = handlers.require(sandbox.runtimeHandler);
+    const { handler } = handlers.requireOf(sandbox);
     const bundle = paths.inSandbox(id, "pause");
     const config = Buffer.from(JSON.stringify(spec(sandbox)));
     await operations.perform(
@@ -66,7 +66,7 @@ export class Pause implements PausePort {
   /** Kills it and forgets it. None: nothing to do. */
   async stop(sandbox: Sandbox): Promise<void> {
     const { operations, handlers, cgroupDirs } = this.#ports;
-    const entry = handlers.find(sandbox.runtimeHandler);
+    const entry = handlers.findOf(sandbox);
     if (entry === undefined || !this.isNeeded(sandbox)) return;
     await deleteProcess(operations, entry.handler, sandbox.id);
     // A runtime that was killed in the middle of its work does not know what it had made.

@@ -114,6 +114,22 @@ test("passes on only the annotations that the handler's configuration names", ()
   assert.equal(spec.annotations["io.kubernetes.cri.container-type"], "container");
 });
 
+test("has a scope's processes in the scope itself, and a scope that failed forgotten, whatever the pod says", () => {
+  const annotations = { "run.oci.systemd.subgroup": "x", "org.systemd.property.CollectMode": "'inactive'" };
+  const runtime = { ...sampleInput.runtime, allowedAnnotations: ["*"] };
+  const config = { ...sampleConfig, annotations };
+  const sandbox = { ...sampleSandbox, annotations };
+  const cgroupsPath = "kubepods-podu_1.slice:nacelle:cccc";
+  for (const build of [buildSpec, buildPauseSpec]) {
+    const { spec } = build({ ...sampleInput, config, sandbox, runtime, cgroupsPath });
+    assert.equal(spec.linux.cgroupsPath, cgroupsPath);
+    assert.equal(spec.annotations["run.oci.systemd.subgroup"], "");
+    assert.equal(spec.annotations["org.systemd.property.CollectMode"], "'inactive-or-failed'");
+    const plain = build(sampleInput).spec.annotations;
+    assert.ok(Object.keys(plain).every((name) => name.startsWith("io.kubernetes.cri.")));
+  }
+});
+
 test("says what SELinux options do not do where there is no SELinux", () => {
   const selinux = { user: "", role: "", type: "", level: "s0" };
   const config = { ...sampleConfig, security: { ...sampleSecurity, selinux } };

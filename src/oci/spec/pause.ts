@@ -30,7 +30,7 @@ export interface PauseInput {
 
 /** The spec of the process that holds a sandbox's PID namespace and reaps what is orphaned in it. */
 export function buildPauseSpec(input: PauseInput): BuiltSpec {
-  const { host, namespaces, sandbox, sandboxId } = input;
+  const { host, namespaces } = input;
   const oom = clampOomScoreAdj(OOM_SCORE_ADJ, host.minOomScoreAdj);
   return {
     spec: {
@@ -52,7 +52,7 @@ export function buildPauseSpec(input: PauseInput): BuiltSpec {
         { destination: "/proc", type: "proc", source: "proc", options: ["nosuid", "noexec", "nodev"] },
         { destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["nosuid", "noexec", "mode=755", "size=64k"] },
       ],
-      annotations: pauseAnnotations(sandboxId, sandbox, input.runtime.allowedAnnotations),
+      annotations: pauseAnnotations(input, input.runtime.allowedAnnotations),
       linux: {
         namespaces: buildNamespaces(namespaces, host.cgroupMode === "v2"),
         cgroupsPath: input.cgroupsPath,

@@ -1,4 +1,5 @@
 import type { UserNamespace } from "../config.ts";
+import { scopeAnnotations } from "./annotations.ts";
 import { idMappings } from "./mounts.ts";
 import { PAUSE_PATH } from "./pause.ts";
 import type { OciMount, OciSpec } from "./types.ts";
@@ -57,7 +58,7 @@ function trial(
       { destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["nosuid", "noexec", "mode=755", "size=64k"] },
       { destination: "/sys", type: "bind", source: volume, ...mount },
     ],
-    annotations: {},
+    annotations: scopeAnnotations(cgroupsPath),
     linux: {
       namespaces: [
         { type: "mount" },
