@@ -174,6 +174,49 @@ describe("an exec in a cgroup of its own", { skip }, () => {
   });
 });
 
+/** Where runtimes themselves know what to do with the option. */
+const isV2 = existsSync("/sys/fs/cgroup/cgroup.controllers");
+
+for (const runtime of ["crun", "runc"]) {
+  describe(`an exec of ${runtime} with cgroup v2`, { skip: !isV2 && "the host has cgroup v1" }, () => {
+    const inside = (s: Sandbox) => join("/sys/fs/cgroup", `nacelle-test-${process.pid}-${s.place.pid}-c1`);
+    const children = (cgroup: string) => readdirSync(cgroup).filter((name) => name.startsWith("exec-"));
+    const empty = async (cgroup: string) => {
+      while (children(cgroup).length > 0) await new Promise((resolve) => setImmediate(resolve));
+    };
+
+    test("takes with it at its timeout what has left its session", { timeout: 120_000 }, async () => {
+      using s = await node.sandbox();
+      const b = await run(s, runtime, "c1", ["sleep", "1000"], {}, extras(inside(s)));
+      const text = `cat /proc/self/cgroup; ${daemonise("94011")}; sleep 94011`;
+      const asked = execRequest(b, ["sh", "-c", text], { timeoutMs: 3_000 });
+      const result = await s.monitor.execSync("c1", inCgroup(b.runtime, asked));
+      assert.equal(result.outcome, "timedOut");
+      assert.match(result.stdout.toString(), /^0::\/.*\/exec-\d+\n$/);
+      await gone("94011");
+      await empty(inside(s));
+      await remove(s, b);
+      assert.ok(!existsSync(inside(s)));
+    });
+
+    test("leaves in the background what it started, which ends with the container", { timeout: 120_000 }, async () => {
+      using s = await node.sandbox();
+      const b = await run(s, runtime, "c1", ["sleep", "1000"], {}, extras(inside(s)));
+      const result = await s.monitor.execSync(
+        "c1",
+        inCgroup(b.runtime, execRequest(b, ["sh", "-c", "sleep 94012 & echo done"])),
+      );
+      assert.deepEqual([result.outcome, result.stdout.toString()], ["exited", "done\n"]);
+      const [left = ""] = children(inside(s));
+      const [pid = ""] = readFileSync(join(inside(s), left, "cgroup.procs"), "utf8").split("\n");
+      assert.match(readFileSync(`/proc/${pid}/cmdline`, "latin1"), /94012/);
+      await remove(s, b);
+      await gone("94012");
+      assert.ok(!existsSync(inside(s)));
+    });
+  });
+}
+
 describe("an exec has no cgroup of its own", () => {
   const cases: Readonly<Record<string, (folder: string) => void>> = {
     "while the container's hands controllers on": (folder) =>
