@@ -59,6 +59,12 @@ export class Cgroups {
     return mountPoint === undefined ? "" : join(mountPoint, this.path(sandbox, id));
   }
 
+  /** On a host with v2 alone; empty on others. */
+  unifiedDirectory(sandbox: Sandbox, id: string): string {
+    const mountPoint = this.layout.mode === "v2" ? unifiedMount(this.layout) : undefined;
+    return mountPoint === undefined ? "" : join(mountPoint, this.path(sandbox, id));
+  }
+
   directories(sandbox: Sandbox, id: string): readonly string[] {
     return cgroupDirectories(this.layout, this.path(sandbox, id));
   }

@@ -14,7 +14,7 @@ import type { ResourceUpdates } from "../container/resource-updates.ts";
 import { growingClock } from "../lib/growing-clock.ts";
 import { Retries } from "../lib/retries.ts";
 import { Turns } from "../lib/turns.ts";
-import type { MonitoredContainer } from "../monitor/monitored-container.ts";
+import type { SeenExit } from "../monitor/monitored-container.ts";
 import { requireAppArmor } from "../oci/spec/apparmor.ts";
 import { sandboxSysctls } from "../oci/spec/sysctls.ts";
 import { Monitors } from "../sandbox/monitors.ts";
@@ -133,7 +133,7 @@ function wire(parts: DaemonParts, stores: Stores, network: SandboxNetwork, disca
 }
 
 interface MonitorEvents {
-  readonly ended: (exit: MonitoredContainer) => void;
+  readonly ended: (exit: SeenExit) => void;
   readonly sandboxLost: (sandboxId: string) => void;
   readonly monitorLost: (sandboxId: string) => void;
 }
@@ -205,6 +205,7 @@ function wireContainers(parts: DaemonParts, containerParts: ContainerParts): Con
     thaw: (sandbox, id) => cgroups.thaw(sandbox, id),
     cgroupsPath: (sandbox, id) => cgroups.specPath(sandbox, id),
     memoryCgroup: (sandbox, id) => cgroups.memoryDirectory(sandbox, id),
+    unifiedCgroup: (sandbox, id) => cgroups.unifiedDirectory(sandbox, id),
     host: host.facts,
     hostname: hostname(),
     policy: host.policy,

@@ -60,6 +60,14 @@ export class Metrics implements Disposable {
     ...{ registers: [this.#registry] },
   });
 
+  readonly #oomKills = new Counter({
+    ...{
+      name: "nacelle_container_oom_kills_total",
+      help: "Processes of containers that the kernel killed for memory.",
+    },
+    ...{ registers: [this.#registry] },
+  });
+
   constructor() {
     this.#listening = onMeasure((measure) => this.#measure(measure));
   }
@@ -123,6 +131,9 @@ export class Metrics implements Disposable {
         return;
       case "logRecovered":
         this.#logLostBytes.inc(measure.lostBytes);
+        return;
+      case "oomKills":
+        this.#oomKills.inc(measure.count);
     }
   }
 }

@@ -8,6 +8,7 @@ import type { LauncherSupervisor } from "../launcher/launcher-supervisor.ts";
 import type { Retry } from "../lib/retries.ts";
 import { pickOciVersion } from "../oci/handler.ts";
 import { SandboxStore } from "../sandbox/sandbox-store.ts";
+import type { Trouble } from "../sandbox/troubles.ts";
 import type { OpenNode } from "./open-node.ts";
 import { nacelleVersion } from "./version-command.ts";
 
@@ -64,6 +65,8 @@ export interface NodeState extends ServerIdentity {
   readonly sandboxes: Readonly<Record<string, number>>;
   readonly containers: Readonly<Record<string, number>>;
   readonly monitors: number;
+  /** Containers that something keeps from going on. */
+  readonly troubles: readonly Trouble[];
   readonly creations: readonly CreationState[];
   /** Starts, stops and removals in flight: "stop <id>". */
   readonly calls: readonly string[];
@@ -108,6 +111,7 @@ export async function nodeState({ parts, daemon, images }: OpenNode, phase: stri
     sandboxes: countBy(sandboxes.map(({ state }) => state.phase)),
     containers: countBy(containers.map(({ state }) => state.phase)),
     monitors: daemon.monitors.count,
+    troubles: daemon.monitors.troubles.list(),
     creations: creations(daemon),
     calls: [...daemon.sandboxes.inFlight().endings, ...daemon.containers.inFlight().calls],
     launcher: launcherNow,

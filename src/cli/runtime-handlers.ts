@@ -4,10 +4,12 @@ import type { Config, HandlerConfig } from "../config/schema.ts";
 import type { Operations } from "../launcher/operations.ts";
 import { messageOf } from "../lib/errors.ts";
 import {
+  execHelpArgs,
   featuresArgs,
   type HandlerFeatures,
   parseFeatures,
   type RuntimeHandler,
+  takesExecCgroup,
   UNKNOWN_FEATURES,
 } from "../oci/handler.ts";
 import { type HandlerEntry, Handlers } from "../sandbox/handlers.ts";
@@ -37,15 +39,20 @@ async function findHandler(
   };
   if (path === undefined) {
     const problem = `runtime handler ${name}: there is no executable ${config.path}; install it or set runtimes.${name}.path`;
-    return { handler, features: UNKNOWN_FEATURES, problem, usersProblem: problem };
+    return unusable(handler, problem);
   }
   try {
     const features = await askFeatures(handler, operations);
-    return { handler, features, problem: "", usersProblem: usersProblemOf(handler, features) };
+    const execCgroups = await hasExecCgroups(handler, operations);
+    return { handler, features, problem: "", usersProblem: usersProblemOf(handler, features), execCgroups };
   } catch (error) {
     const problem = `runtime handler ${name}: ${path} cannot be run: ${messageOf(error)}; set runtimes.${name}.path`;
-    return { handler, features: UNKNOWN_FEATURES, problem, usersProblem: problem };
+    return unusable(handler, problem);
   }
+}
+
+function unusable(handler: RuntimeHandler, problem: string): HandlerEntry {
+  return { handler, features: UNKNOWN_FEATURES, problem, usersProblem: problem, execCgroups: false };
 }
 
 /** Why a runtime that says so of itself cannot do it; a host that cannot is not its concern. */
@@ -57,21 +64,24 @@ export function usersProblemOf({ name, path }: RuntimeHandler, features: Handler
 
 /** Runtimes without a `features` command (crun before 1.9) fail; they are used with what every runtime can do. */
 async function askFeatures(handler: RuntimeHandler, operations: Operations): Promise<HandlerFeatures> {
-  const what = `${handler.name} features`;
-  const request = {
-    owner: handler.name,
-    what,
-    deadlineMs: 10_000,
-    argv: featuresArgs(handler),
-    env: runtimeEnvironment,
-  };
-  const result = await operations.run(request);
+  const result = await ask(handler, "features", featuresArgs(handler), operations);
   if (result.outcome !== "exited" || result.status !== 0) return UNKNOWN_FEATURES;
   try {
     return parseFeatures(handler.name, result.stdout.toString());
   } catch {
     return UNKNOWN_FEATURES;
   }
+}
+
+/** Help goes to one output or the other, with one exit code or another. */
+async function hasExecCgroups(handler: RuntimeHandler, operations: Operations): Promise<boolean> {
+  const { stdout, stderr } = await ask(handler, "exec --help", execHelpArgs(handler), operations);
+  return takesExecCgroup(`${stdout}${stderr}`);
+}
+
+function ask(handler: RuntimeHandler, what: string, argv: readonly string[], operations: Operations) {
+  const { name } = handler;
+  return operations.run({ owner: name, what: `${name} ${what}`, deadlineMs: 10_000, argv, env: runtimeEnvironment });
 }
 
 /** The absolute path of an executable given by path or by name; `undefined` when there is none. */

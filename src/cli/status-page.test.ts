@@ -13,7 +13,7 @@ const idle: NodeState = {
     { name: "runc", isDefault: true, path: "/usr/sbin/runc", ociVersion: "1.0.2", problem: "" },
     { name: "kata", isDefault: false, path: "kata", ociVersion: "", problem: "there is no executable kata" },
   ],
-  ...{ sandboxes: { ready: 2, notReady: 1 }, containers: {}, monitors: 2 },
+  ...{ sandboxes: { ready: 2, notReady: 1 }, containers: {}, monitors: 2, troubles: [] },
   ...{ creations: [], calls: [], pulls: [], debts: [], eventClients: 0, discards: [] },
   launcher: { pid: 8, operations: [], stuck: [] },
   disk: { images: { count: 4, bytes: 3_650_722_202, inodes: 12 }, stateBytes: 4096 },
@@ -47,6 +47,10 @@ disk        4 images 3.4 GiB, 12 inodes; state 4.0 KiB
         creations: [{ kind: "sandbox", name: "web/default", stage, seconds: 38, waiters: 1 }],
         calls: [`stop ${id}`],
         pulls: ["busybox:1"],
+        troubles: [
+          { sandboxId: "s", containerId: id, trouble: "cannot end", seconds: 40 },
+          { sandboxId: "s", containerId: "c2", trouble: "log hangs", seconds: 90 },
+        ],
         launcher: {
           pid: 8,
           operations: [
@@ -65,6 +69,9 @@ disk        4 images 3.4 GiB, 12 inodes; state 4.0 KiB
     for (const line of [
       "network     NOT READY: no file",
       "            skipped 1.conf: no JSON",
+      "containers in trouble:",
+      "  0123456789abc: was killed 40 s ago and cannot end: a process of it waits in the kernel",
+      "  c2: the disk of its log has not answered for 1 min 30 s",
       "in flight:",
       "  creating sandbox web/default: CNI plugin bridge ADD for 38 s (1 waiting)",
       `  stop ${id}`,

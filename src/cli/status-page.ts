@@ -36,9 +36,21 @@ function nodeLines(state: NodeState, nowMs: number): readonly string[] {
     row("sandboxes", `${counts(sandboxes)}; ${monitors} ${monitors === 1 ? "monitor" : "monitors"}`),
     row("containers", counts(containers)),
     row("disk", `${images.count} images ${bytes(images.bytes)}, ${images.inodes} inodes; state ${bytes(stateBytes)}`),
+    ...troubleLines(state),
     ...workLines(state),
     ...owedLines(state, nowMs),
   ];
+}
+
+function troubleLines({ troubles }: NodeState): readonly string[] {
+  const words = {
+    "cannot end": (since: string) => `was killed ${since} ago and cannot end: a process of it waits in the kernel`,
+    "log hangs": (since: string) => `the disk of its log has not answered for ${since}`,
+  };
+  return section(
+    "containers in trouble",
+    troubles.map(({ containerId, trouble, seconds }) => `${short(containerId)}: ${words[trouble](duration(seconds))}`),
+  );
 }
 
 function workLines({ creations, calls, launcher, pulls }: NodeState): readonly string[] {

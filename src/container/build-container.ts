@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Operation, Operations } from "../launcher/operations.ts";
 import type { FlightControl } from "../lib/flights.ts";
 import { orAborted } from "../lib/or-aborted.ts";
+import { NO_EXTRAS } from "../monitor/protocol.ts";
 import type { ContainerConfig } from "../oci/config.ts";
 import { pickOciVersion } from "../oci/handler.ts";
 import { buildSpec } from "../oci/spec/build.ts";
@@ -17,7 +18,7 @@ import type { Process } from "../sandbox/process.ts";
 import { createProcess } from "../sandbox/runtime-calls.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import { sandboxHostname } from "../sandbox/sandbox-files.ts";
-import { checkMapped, checkUsers, type PinnedUsers, pinnedUsers, rootOf } from "../sandbox/users.ts";
+import { checkMapped, checkUsers, type PinnedUsers, pinnedUsers, rootOf, usersOf } from "../sandbox/users.ts";
 import type { Container } from "./container.ts";
 import type { HeldImages } from "./held-images.ts";
 import { requireMountpoints } from "./mountpoints.ts";
@@ -47,6 +48,8 @@ export interface BuildPorts {
   readonly cgroupsPath: (sandbox: Sandbox, id: string) => string;
   /** Directory of a container's cgroup where memory is accounted; empty where it is not. */
   readonly memoryCgroup: (sandbox: Sandbox, id: string) => string;
+  /** Directory of a container's cgroup on a host with v2 alone; empty on others. */
+  readonly unifiedCgroup: (sandbox: Sandbox, id: string) => string;
   readonly namespaces: (sandbox: Sandbox, config: ContainerConfig) => NamespaceChoices;
   readonly sysctls: (sandbox: Sandbox) => readonly (readonly [string, string])[];
   /** Tells each notice once. */
@@ -106,11 +109,18 @@ export async function buildContainer(
     stdinOnce: container.config.stdinOnce,
     terminal: container.config.tty,
     memoryCgroup: ports.memoryCgroup(sandbox, container.id),
+    extras: { ...NO_EXTRAS, cgroup: execParent(ports, build) },
   };
   const process = await createProcess(ports.monitors.require(sandbox.id), handler, call, control.signal);
   ports.monitors.watch(container.id, sandbox.id, process);
   if (joined !== undefined) await requireSameProcess(ports.operations, container.id, joined);
   return { user: found.user, process };
+}
+
+/** One that can make cgroups itself could keep processes of an exec's, or the cgroup: its execs stay in its own. */
+function execParent({ unifiedCgroup }: BuildPorts, { sandbox, container: { id, config } }: Build): string {
+  const managesCgroups = config.security.privileged || usersOf(sandbox.config) !== undefined;
+  return managesCgroups ? "" : unifiedCgroup(sandbox, id);
 }
 
 async function mountRootfs(

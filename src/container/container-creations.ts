@@ -1,7 +1,7 @@
 import { DomainError } from "../lib/errors.ts";
 import { type FlightControl, Flights } from "../lib/flights.ts";
 import { newId } from "../lib/ids.ts";
-import type { MonitoredContainer } from "../monitor/monitored-container.ts";
+import type { SeenExit } from "../monitor/monitored-container.ts";
 import type { ContainerConfig } from "../oci/config.ts";
 import { requireReady, type Sandbox } from "../sandbox/sandbox.ts";
 import type { Store } from "../state/store.ts";
@@ -29,7 +29,7 @@ export interface CreationPorts extends BuildPorts {
 /** What becomes of a container is the service's. */
 export interface CreationEvents {
   readonly discard: (container: Container) => void;
-  readonly ended: (id: string, exit: MonitoredContainer) => void;
+  readonly ended: (id: string, exit: SeenExit) => void;
   /** It is durably created, and listed if somebody can be told of it. */
   readonly stored: (container: Container) => void;
 }
@@ -48,7 +48,7 @@ export class ContainerCreations {
   readonly #events: CreationEvents;
   readonly #flights = new Flights<Asked>("container", (a, b) => isSameContainer(a.config, b.config));
   /** Ends of processes whose creation is not stored yet. */
-  readonly #early = new Map<string, MonitoredContainer>();
+  readonly #early = new Map<string, SeenExit>();
 
   constructor(ports: CreationPorts, events: CreationEvents) {
     this.#ports = ports;
@@ -72,7 +72,7 @@ export class ContainerCreations {
   }
 
   /** Its process has ended before its creation was stored: told once it is. */
-  endedEarly(id: string, exit: MonitoredContainer): void {
+  endedEarly(id: string, exit: SeenExit): void {
     this.#early.set(id, exit);
   }
 

@@ -4,7 +4,7 @@ import { findId } from "../lib/ids.ts";
 import { orAborted } from "../lib/or-aborted.ts";
 import type { Retries } from "../lib/retries.ts";
 import { Turns } from "../lib/turns.ts";
-import type { MonitoredContainer } from "../monitor/monitored-container.ts";
+import type { SeenExit } from "../monitor/monitored-container.ts";
 import type { MonitorSession } from "../monitor/session.ts";
 import type { ContainerConfig, SandboxConfig } from "../oci/config.ts";
 import type { PodEvents } from "../sandbox/pod-events.ts";
@@ -52,6 +52,7 @@ export class ContainerService {
     this.#signals = new Signals(ports);
     this.#stops = new Stops({
       exits: this.#exits,
+      cannotEnd: (id) => ports.monitors.troubles.cannotEnd(id),
       kill: async (id) => this.#signals.kill(this.get(id)),
       report: (id, error) => this.#signals.report(id, error),
     });
@@ -171,7 +172,7 @@ export class ContainerService {
   }
 
   /** Its first process has ended, so its parent says: memory and waiters at once, the row behind, then the acknowledgement. */
-  ended(id: string, exit: MonitoredContainer): void {
+  ended(id: string, exit: SeenExit): void {
     const container = this.#ports.containers.get(id);
     if (container?.state.phase === "creating") {
       this.#creations.endedEarly(id, exit);

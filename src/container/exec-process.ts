@@ -1,10 +1,12 @@
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { newId } from "../lib/ids.ts";
+import type { Monitor } from "../monitor/monitor.ts";
 import type { PipeOwner } from "../monitor/protocol.ts";
-import { execArgs, type RuntimeHandler } from "../oci/handler.ts";
+import { execArgs } from "../oci/handler.ts";
 import { execProcess } from "../oci/spec/exec.ts";
 import type { OciProcess } from "../oci/spec/types.ts";
+import type { HandlerEntry } from "../sandbox/handlers.ts";
 import type { Paths } from "../sandbox/paths.ts";
 import { monitorEnvironment } from "../sandbox/runtime-calls.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
@@ -14,6 +16,8 @@ import { rootOf } from "../sandbox/users.ts";
 const RUNTIME_MS = 60_000;
 /** A frame of the monitor's protocol holds 256 KiB in all. */
 const MAX_IN_FRAME = 192 << 10;
+/** The version of the monitor's protocol. */
+const CGROUPS_SINCE = 2;
 
 /** How a monitor has a runtime run a process in a container. Holds the process document; to be disposed once it runs. */
 export interface ExecCall extends AsyncDisposable {
@@ -29,17 +33,24 @@ export interface ExecChoice {
   readonly tty: boolean;
 }
 
+interface ExecPlace {
+  readonly sandbox: Sandbox;
+  readonly id: string;
+  readonly monitor: Pick<Monitor, "hello">;
+}
+
 /** The command runs as the container's first process does: user, environment, capabilities, working directory. */
 export async function execCall(
   paths: Paths,
-  handler: RuntimeHandler,
-  { sandbox, id }: { readonly sandbox: Sandbox; readonly id: string },
+  { handler, execCgroups }: Pick<HandlerEntry, "handler" | "execCgroups">,
+  { sandbox, id, monitor }: ExecPlace,
   { command, tty }: ExecChoice,
 ): Promise<ExecCall> {
   const process = execProcess(await readProcess(paths, id), command, tty);
   const file = await processFile(paths, id, process);
   const root = rootOf(sandbox.config);
-  const options = { id, processFile: file.path, pidFile: "@pid-file", log: "@log", detach: true };
+  const ownCgroup = execCgroups && (monitor.hello?.version ?? 1) >= CGROUPS_SINCE;
+  const options = { id, processFile: file.path, pidFile: "@pid-file", log: "@log", detach: true, ownCgroup };
   const argv = execArgs(handler, tty ? { ...options, consoleSocket: "@console" } : options);
   return {
     argv,

@@ -33,12 +33,13 @@ export async function execSync(
   timeoutMs: number,
   signal: AbortSignal,
 ): Promise<ExecResult> {
-  const { handler } = ports.handlers.requireOf(sandbox);
+  const entry = ports.handlers.requireOf(sandbox);
   const monitor = ports.monitors.require(sandbox.id);
-  await using call = await execCall(ports.paths, handler, { sandbox, id: container.id }, { command, tty: false });
+  const place = { sandbox, id: container.id, monitor };
+  await using call = await execCall(ports.paths, entry, place, { command, tty: false });
   const { argv, env, deadlineMs, process, owner } = call;
   const request = { argv, env, deadlineMs, process, owner, timeoutMs, maxOutput: ports.execs.maxOutputBytes };
-  const result = await explained(`${handler.name} exec`, () => monitor.execSync(container.id, request, signal));
+  const result = await explained(`${entry.handler.name} exec`, () => monitor.execSync(container.id, request, signal));
   if (result.outcome === "timedOut") {
     throw new DomainError(
       "deadlineExceeded",

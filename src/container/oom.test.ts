@@ -23,3 +23,9 @@ for (const [what, siCode, siStatus, oomKills, isKilledByUs, expected] of [
     assert.equal(isOomKilled({ siCode, siStatus, oomKills, isKilledByUs }), expected);
   });
 }
+
+it("killed for memory: the kernel killed all of the container, whoever asked it to stop meanwhile", () => {
+  const ending = { siCode: KILLED, siStatus: 9, oomKills: 4n, oomGroupKills: 1n, isKilledByUs: true };
+  assert.equal(isOomKilled(ending), true);
+  assert.equal(isOomKilled({ ...ending, siCode: EXITED, siStatus: 0 }), false);
+});

@@ -144,7 +144,7 @@ const handlers = new Handlers(
         ...{ allowedAnnotations: [], exit: "pid", signal: "pidfd", stats: "cgroup", systemdCgroup: false },
       },
       features: UNKNOWN_FEATURES,
-      ...{ problem: "", usersProblem: "" },
+      ...{ problem: "", usersProblem: "", execCgroups: false },
     },
   ],
   "crun",

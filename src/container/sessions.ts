@@ -31,14 +31,14 @@ export async function openExec(
   request: ExecSession,
   signal: AbortSignal,
 ): Promise<MonitorSession> {
-  const { handler } = ports.handlers.requireOf(sandbox);
+  const entry = ports.handlers.requireOf(sandbox);
   const monitor = ports.monitors.require(sandbox.id);
-  await using call = await execCall(ports.paths, handler, { sandbox, id }, request);
+  await using call = await execCall(ports.paths, entry, { sandbox, id, monitor }, request);
   const { argv, env, deadlineMs, process, owner } = call;
   const { stdin, stdout, stderr, tty } = request;
   const streams = { stdin, stdout, stderr: stderr && !tty, terminal: tty, width: 0, height: 0 };
   return await explained(
-    `${handler.name} exec`,
+    `${entry.handler.name} exec`,
     () => monitor.exec(id, { argv, env, deadlineMs, process, owner, ...streams }, signal),
     monitor,
   );

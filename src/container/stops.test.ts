@@ -3,13 +3,14 @@ import { describe, it } from "node:test";
 import { Exits } from "./exits.ts";
 import { Stops } from "./stops.ts";
 
-function setup(lostKills = 0) {
+function setup(lostKills = 0, cannotEnd: Promise<never> = new Promise(() => {})) {
   const exits = new Exits();
   const asked: string[] = [];
   const killed: string[] = [];
   const reported: string[] = [];
   const stops = new Stops({
     exits,
+    cannotEnd: () => cannotEnd,
     kill: async (id) => {
       killed.push(id);
       if (killed.length <= lostKills) throw new Error("the connection broke");
@@ -70,6 +71,15 @@ describe("Stops", () => {
     t.mock.timers.tick(1_000);
     await ended;
     assert.deepEqual(killed, ["a"]);
+  });
+
+  it("ends the waiting, and not the killing, when it is known that the container cannot end", async (t) => {
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    const { stops, exits, killed, ask } = setup(9, Promise.reject(new Error("it cannot end")));
+    await assert.rejects(stops.stop("a", 1_000, ask("a")), /it cannot end/);
+    t.mock.timers.tick(1_000);
+    assert.deepEqual(killed, ["a"]);
+    exits.ended("a");
   });
 
   it("kills at once without a grace", async () => {

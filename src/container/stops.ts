@@ -9,6 +9,8 @@ interface Stop {
 export interface StopsPorts {
   readonly kill: (id: string) => Promise<void>;
   readonly exits: Exits;
+  /** Rejects when it is known that the container does not end although it was killed. */
+  readonly cannotEnd: (id: string) => Promise<never>;
   /** A stop signal or a kill could not be sent. */
   readonly report: (id: string, error: unknown) => void;
 }
@@ -27,7 +29,7 @@ export class Stops {
 
   /**
    * Resolves when the container has ended; kills it when `graceMs` have passed, again and again. A caller that gives up
-   * stops waiting: the deadline stands. `ask` sends the stop signal, once per container; if it cannot, the kill follows
+   * stops waiting: the deadline stands, and so it does for one who is told that the container cannot end. `ask` sends the stop signal, once per container; if it cannot, the kill follows
    * at the deadline all the same.
    */
   async stop(id: string, graceMs: number, ask: () => Promise<void>, signal?: AbortSignal): Promise<void> {
@@ -42,7 +44,7 @@ export class Stops {
       void ended.then(() => this.#forget(id));
       if (graceMs > 0) ask().catch((error: unknown) => this.#ports.report(id, error));
     }
-    await orAborted(ended, signal);
+    await orAborted(Promise.race([ended, this.#ports.cannotEnd(id)]), signal);
   }
 
   #killIn(id: string, ms: number): NodeJS.Timeout {

@@ -9,7 +9,9 @@ export type Measure =
   /** A monitor could not write a container's log any more. */
   | { readonly kind: "logError" }
   /** It can again, and this is what was lost. */
-  | { readonly kind: "logRecovered"; readonly lostBytes: number };
+  | { readonly kind: "logRecovered"; readonly lostBytes: number }
+  /** So many processes of containers were killed for memory. */
+  | { readonly kind: "oomKills"; readonly count: number };
 
 const measures = channel("nacelle.measure");
 

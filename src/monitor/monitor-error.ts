@@ -25,6 +25,10 @@ export class MonitorError extends Error {
   }
 }
 
+export function isMonitorError(error: unknown, code: MonitorErrorCode): boolean {
+  return error instanceof MonitorError && error.monitorCode === code;
+}
+
 /** The monitor or the connection to it is gone, or did not answer in time. */
 export function lost(request: string, why: string): MonitorError {
   return new MonitorError(request, { code: "LOST", errno: 0, what: why, path: "" });

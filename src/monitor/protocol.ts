@@ -94,6 +94,11 @@ export interface CreateExtras {
   readonly cgroup: string;
 }
 
+export const NO_EXTRAS: CreateExtras = {
+  ...{ recordCopy: "", cgroup: "" },
+  log: { soft: 0, hard: 0, policy: "drop", rate: 0 },
+};
+
 /** Limits on the log file that is written now; a new one begins with LOG_REOPEN. */
 export interface LogLimits {
   /** Bytes at which a LOG_LIMIT is told; 0: none. */

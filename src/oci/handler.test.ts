@@ -9,6 +9,7 @@ import {
   pickOciVersion,
   type RuntimeHandler,
   runtimeError,
+  takesExecCgroup,
   UNKNOWN_FEATURES,
 } from "./handler.ts";
 
@@ -33,6 +34,8 @@ test("puts global arguments before the verb and the id last", () => {
   assert.equal(killArgs(RUNC, { id: "abc", log: "/l", signal: 9, all: true }).slice(-4).join(" "), "kill --all abc 9");
   const exec = execArgs(RUNC, { id: "abc", log: "/l", processFile: "/f", pidFile: "/p", detach: true });
   assert.equal(exec.slice(-7).join(" "), "exec --detach --process /f --pid-file /p abc");
+  const inCgroup = { id: "abc", log: "/l", processFile: "/f", pidFile: "/p", detach: true, ownCgroup: true };
+  assert.deepEqual(execArgs(RUNC, inCgroup).slice(-2), ["@cgroup", "abc"]);
 });
 
 test("reads what a runtime says of itself and survives what it leaves out", () => {
@@ -49,6 +52,12 @@ test("reads what a runtime says of itself and survives what it leaves out", () =
   assert.equal(parseFeatures("x", "{}").recursiveReadOnlyMounts, false);
   for (const bad of ["", "unknown command features", "{"]) assert.throws(() => parseFeatures("crun", bad), DomainError);
   for (const odd of ["null", "[]", "7", '{"linux":[]}']) assert.equal(parseFeatures("crun", odd).seccomp, false);
+});
+
+test("sees in its help whether a runtime takes a cgroup for an exec", () => {
+  assert.ok(takesExecCgroup("   --cgroup value    run the process in an (existing) sub-cgroup(s)"));
+  assert.ok(takesExecCgroup("      --apparmor=VALUE\n      --cgroup=PATH          sub-cgroup in the container"));
+  assert.ok(!takesExecCgroup("   --cgroup-manager=MANAGER\n  --cwd value"));
 });
 
 test("writes the spec version that a runtime accepts", () => {

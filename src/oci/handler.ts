@@ -98,6 +98,8 @@ export interface ExecOptions extends VerbOptions {
   /** Leave the process to the caller (a subreaper) instead of waiting for it. */
   readonly detach: boolean;
   readonly consoleSocket?: string;
+  /** The monitor is to give it a cgroup of its own, if it can. */
+  readonly ownCgroup?: boolean;
 }
 
 /** The whole argv that runs another process in a container. */
@@ -105,7 +107,18 @@ export function execArgs(handler: RuntimeHandler, options: ExecOptions): readonl
   const detach = options.detach ? ["--detach"] : [];
   const files = ["--process", options.processFile, "--pid-file", options.pidFile];
   const console = optional("--console-socket", options.consoleSocket);
-  return [...global(handler, options), "exec", ...detach, ...files, ...console, options.id];
+  const cgroup = options.ownCgroup === true ? ["@cgroup"] : [];
+  return [...global(handler, options), "exec", ...detach, ...files, ...console, ...cgroup, options.id];
+}
+
+/** The argv whose output `takesExecCgroup` reads. */
+export function execHelpArgs(handler: RuntimeHandler): readonly string[] {
+  return [handler.path, "exec", "--help"];
+}
+
+/** Whether a process can be run in a cgroup below the container's (runc since 1.1, crun since 1.8). */
+export function takesExecCgroup(help: string): boolean {
+  return /\s--cgroup[ =]/.test(help);
 }
 
 /** The whole argv that deletes a container, killing it when `force` is set. Deleting with force what is absent succeeds. */

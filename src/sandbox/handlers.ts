@@ -10,6 +10,8 @@ export interface HandlerEntry {
   readonly problem: string;
   /** Why no pod of it can have a user namespace; empty when one can. */
   readonly usersProblem: string;
+  /** Its `exec` takes a cgroup below the container's. */
+  readonly execCgroups: boolean;
 }
 
 /** The runtime handlers of the configuration and what was found out about each at start-up. */

@@ -2,13 +2,14 @@ import { rm } from "node:fs/promises";
 import { DomainError, messageOf } from "../lib/errors.ts";
 import { orAborted } from "../lib/or-aborted.ts";
 import { Monitor } from "../monitor/monitor.ts";
-import { MonitorError } from "../monitor/monitor-error.ts";
-import type { MonitoredContainer } from "../monitor/monitored-container.ts";
-import type { MonitorErrorCode } from "../monitor/protocol.ts";
+import { isMonitorError } from "../monitor/monitor-error.ts";
+import type { MonitoredContainer, SeenExit } from "../monitor/monitored-container.ts";
 import { logLoss } from "./log-loss.ts";
+import { MemoryKills } from "./memory-kills.ts";
 import type { Paths } from "./paths.ts";
 import type { Ending, OrphanEnding, Process } from "./process.ts";
 import { Records } from "./records.ts";
+import { Troubles } from "./troubles.ts";
 
 /** What monitors need of the launcher. */
 export interface LauncherPort {
@@ -29,7 +30,7 @@ export interface MonitorsPorts {
   readonly launcher: LauncherPort;
   readonly paths: Paths;
   readonly epoch: bigint;
-  readonly onExit: (sandboxId: string, exit: MonitoredContainer) => void;
+  readonly onExit: (sandboxId: string, exit: SeenExit) => void;
   /** The monitor has died: nobody reads its containers' output any more. */
   readonly onLost: (sandboxId: string) => void;
   readonly log: (message: string, fields: Readonly<Record<string, string>>) => void;
@@ -53,7 +54,9 @@ const CLD_KILLED = 2;
 
 /** One monitor per sandbox: started, found again after a restart, ended; and what is known of processes whose monitor died. */
 export class Monitors implements Disposable {
+  readonly troubles: Troubles;
   readonly #ports: MonitorsPorts;
+  readonly #memoryKills: MemoryKills;
   readonly #monitors = new Map<string, Monitor>();
   readonly #watched = new Map<string, Watched>();
   readonly #leaving = new Set<string>();
@@ -62,6 +65,8 @@ export class Monitors implements Disposable {
 
   constructor(ports: MonitorsPorts) {
     this.#ports = ports;
+    this.troubles = new Troubles(ports.log);
+    this.#memoryKills = new MemoryKills(ports.log);
   }
 
   async start(sandboxId: string): Promise<void> {
@@ -86,6 +91,8 @@ export class Monitors implements Disposable {
         onExit: (exit) => this.#told(sandboxId, exit),
         onLost: () => this.#lost(sandboxId),
         ...logLoss(sandboxId, this.#ports.log),
+        onHealth: (health) => this.troubles.tell(sandboxId, health),
+        onOom: (count) => this.#memoryKills.seen(sandboxId, count),
         signal: AbortSignal.timeout(CONNECT_MS),
       });
       this.#monitors.set(sandboxId, monitor);
@@ -151,6 +158,7 @@ export class Monitors implements Disposable {
   }
 
   unwatch(key: string): void {
+    this.#memoryKills.forget(key);
     if (this.#watched.delete(key)) this.#ports.launcher.unwatch(key);
   }
 
@@ -229,10 +237,12 @@ export class Monitors implements Disposable {
     });
   }
 
-  #told(sandboxId: string, exit: MonitoredContainer): void {
+  #told(sandboxId: string, exit: SeenExit): void {
     const watched = this.#watched.get(exit.id);
     if (watched !== undefined) watched.isTold = true;
     this.#exits.get(exit.id)?.resolve();
+    this.troubles.ended(exit.id);
+    this.#memoryKills.ended(exit);
     this.#ports.onExit(sandboxId, exit);
   }
 
@@ -279,12 +289,9 @@ export class Monitors implements Disposable {
 
   #lost(sandboxId: string): void {
     this.#monitors.delete(sandboxId);
+    this.troubles.lost(sandboxId);
     if (this.#leaving.has(sandboxId)) return;
     this.#ports.log("monitor is lost", { sandbox: sandboxId });
     this.#ports.onLost(sandboxId);
   }
-}
-
-function isMonitorError(error: unknown, code: MonitorErrorCode): boolean {
-  return error instanceof MonitorError && error.monitorCode === code;
 }

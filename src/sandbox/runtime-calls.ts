@@ -4,7 +4,7 @@ import type { Operation, Operations, RunRequest, RunResult } from "../launcher/o
 import { DomainError, type ErrorKind, hasCode } from "../lib/errors.ts";
 import type { Monitor } from "../monitor/monitor.ts";
 import { MonitorError } from "../monitor/monitor-error.ts";
-import type { MonitorErrorCode } from "../monitor/protocol.ts";
+import type { CreateExtras, MonitorErrorCode } from "../monitor/protocol.ts";
 import { createArgs, deleteArgs, type RuntimeHandler, runtimeError, startArgs, updateArgs } from "../oci/handler.ts";
 import type { OciResources } from "../oci/spec/types.ts";
 import type { Process } from "./process.ts";
@@ -24,6 +24,7 @@ export interface CreateCall {
   readonly terminal?: boolean;
   /** Where the kernel counts kills for memory; absent: none are told. */
   readonly memoryCgroup?: string;
+  readonly extras?: CreateExtras;
 }
 
 const DEADLINE_MS = 100_000;
