@@ -63,7 +63,8 @@ int log_open(struct log *log, const char *path)
 	log->lost = 0;
 	log->lost_lines = 0;
 	log->limit = (struct log_limit){ .soft = 0 };
-	(void)snprintf(log->path, sizeof(log->path), "%s", path);
+	if (path != log->path)
+		(void)snprintf(log->path, sizeof(log->path), "%s", path);
 	if (path[0] == 0)
 		return 0;
 	fd = open_file(path, 0, &st);

@@ -51,7 +51,8 @@ struct log {
 
 /*
  * Takes a file that is there; one that is not is made by log_make, or with the first output: a kubelet counts the log
- * files of a container as its restarts. 0; or -errno if it could not be made either. An empty path discards.
+ * files of a container as its restarts. 0; or -errno if it could not be made either. An empty path discards. It may be
+ * there already.
  */
 int log_open(struct log *log, const char *path);
 /* 0 or -errno. */

@@ -46,30 +46,42 @@ int loop_watch(struct loop *loop, struct source *source, uint32_t *now, uint32_t
 	return r;
 }
 
+void loop_remove(struct loop *loop, struct source *source)
+{
+	unlist(loop, source);
+	/* Explicit, because a forked child may hold the same open file and would keep it registered. */
+	(void)epoll_ctl(loop->epoll, EPOLL_CTL_DEL, source->fd, NULL);
+}
+
 void loop_close(struct loop *loop, struct source *source)
 {
 	if (source->fd < 0)
 		return;
-	unlist(loop, source);
-	/* Explicit, because a forked child may hold the same open file and would keep it registered. */
-	(void)epoll_ctl(loop->epoll, EPOLL_CTL_DEL, source->fd, NULL);
+	loop_remove(loop, source);
 	(void)close(source->fd);
 	source->fd = -1;
 }
 
+int loop_turn(struct loop *loop)
+{
+	loop->count = epoll_wait(loop->epoll, loop->batch, LOOP_BATCH, -1);
+	if (loop->count < 0 && errno != EINTR)
+		return -errno;
+	for (int i = 0; i < loop->count && !loop->stop; i++) {
+		struct source *source = loop->batch[i].data.ptr;
+
+		if (source)
+			source->ready(source, loop->batch[i].events);
+	}
+	loop->count = 0;
+	return 0;
+}
+
 int loop_run(struct loop *loop)
 {
-	while (!loop->stop) {
-		loop->count = epoll_wait(loop->epoll, loop->batch, LOOP_BATCH, -1);
-		if (loop->count < 0 && errno != EINTR)
-			return -errno;
-		for (int i = 0; i < loop->count && !loop->stop; i++) {
-			struct source *source = loop->batch[i].data.ptr;
+	int r = 0;
 
-			if (source)
-				source->ready(source, loop->batch[i].events);
-		}
-		loop->count = 0;
-	}
-	return 0;
+	while (r == 0 && !loop->stop)
+		r = loop_turn(loop);
+	return r;
 }

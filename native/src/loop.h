@@ -32,6 +32,10 @@ int loop_change(struct loop *loop, struct source *source, uint32_t events);
 int loop_watch(struct loop *loop, struct source *source, uint32_t *now, uint32_t events);
 /* Takes it out, also in the middle of a batch that still holds an event of it, and closes the fd. Nothing to do when fd is -1. */
 void loop_close(struct loop *loop, struct source *source);
+/* Takes it out and leaves it open. */
+void loop_remove(struct loop *loop, struct source *source);
+/* Waits for events and handles those that there are; 0 or -errno of epoll_wait. */
+int loop_turn(struct loop *loop);
 /* Until `stop` is set; 0 or -errno of epoll_wait. */
 int loop_run(struct loop *loop);
 

@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -12,15 +13,19 @@ enum {
 	PIECE_HEADER = 5,      /* u8 stream, u32 length, as in OUTPUT */
 };
 
+/* What stands below `outlet` is the pump's as well, and looked at with the lock held. */
 struct attach {
 	struct monitor *monitor; /* NULL: the slot is free */
 	struct connection *connection;
 	struct container *container; /* NULL: it has ended */
 	uint64_t seq;
-	uint8_t streams;
 	bool input_ended;
 	struct timer timer; /* set while the client takes nothing */
-	uint8_t *ring;      /* NULL until it is needed; pieces, which may go over its end */
+	struct outlet *outlet; /* that it hears; NULL: none any more */
+	uint8_t streams;
+	bool called;        /* control was, and did not come yet */
+	bool full;          /* the connection takes nothing now: control comes by itself */
+	uint8_t *ring;      /* pieces, which may go over its end */
 	size_t begin;
 	size_t length;
 	uint64_t gaps[2];   /* bytes of stdout and stderr that were lost before what is in the ring */
@@ -66,15 +71,6 @@ static void keep(struct attach *a, uint8_t stream, const char *data, size_t leng
 	uint8_t header[PIECE_HEADER] = { 0 };
 	struct writer w = wire_writer(header, sizeof(header));
 
-	if (!a->ring) {
-		void *p = mmap(NULL, RING, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-		if (p == MAP_FAILED) {
-			a->gaps[stream - 1] += length;
-			return;
-		}
-		a->ring = p;
-	}
 	while (RING - a->length < PIECE_HEADER + length) {
 		uint8_t oldest;
 		size_t piece = first_piece(a, &oldest);
@@ -89,13 +85,31 @@ static void keep(struct attach *a, uint8_t stream, const char *data, size_t leng
 	a->length += PIECE_HEADER + length;
 }
 
+static void set(struct attach *a, struct attach to)
+{
+	pump_lock();
+	*a = to;
+	pump_unlock();
+}
+
+/* The pump keeps nothing more for it. */
+static void stop_listening(struct attach *a)
+{
+	if (!a->outlet)
+		return;
+	(void)atomic_fetch_sub(&a->outlet->attached, 1);
+	pump_lock();
+	a->outlet = NULL;
+	pump_unlock();
+}
+
 static void leave(struct attach *a)
 {
+	stop_listening(a);
 	timer_clear(&a->monitor->timers, &a->timer);
-	if (a->ring)
-		(void)munmap(a->ring, RING);
+	(void)munmap(a->ring, RING);
 	a->connection->attach = NULL;
-	*a = (struct attach){ .monitor = NULL };
+	set(a, (struct attach){ .monitor = NULL });
 }
 
 /* It has taken nothing for too long. */
@@ -108,14 +122,19 @@ static void stalled(struct timer *timer)
 
 static void send_gaps(struct attach *a)
 {
+	uint64_t gaps[2];
+
+	pump_lock();
+	memcpy(gaps, a->gaps, sizeof(gaps));
+	memset(a->gaps, 0, sizeof(a->gaps));
+	pump_unlock();
 	for (uint8_t i = 0; i < 2; i++) {
 		struct writer w = reply_begin(a->monitor);
 
-		if (a->gaps[i] == 0)
+		if (gaps[i] == 0)
 			continue;
 		wire_put_u8(&w, (uint8_t)(i + 1));
-		wire_put_u64(&w, a->gaps[i]);
-		a->gaps[i] = 0;
+		wire_put_u64(&w, gaps[i]);
 		connection_send(a->connection, EVT_GAP, 0, a->seq, w.data, w.length);
 	}
 }
@@ -125,25 +144,51 @@ static bool has_room(const struct attach *a)
 	return connection_pending(a->connection) <= PENDING && !a->connection->closing;
 }
 
+/* From the ring to the connection, one piece; false: there is none, or it does not fit, which is noted for the pump. */
+static bool move_piece(struct attach *a)
+{
+	bool room = has_room(a);
+	size_t piece = 0;
+	uint8_t *at = NULL;
+	uint8_t stream;
+
+	pump_lock();
+	if (a->length > 0 && room) {
+		piece = first_piece(a, &stream);
+		at = connection_reserve(a->connection, piece);
+	}
+	if (at) {
+		ring_copy(a, 0, at, piece, false);
+		drop_piece(a, piece);
+	} else {
+		a->full = a->length > 0;
+	}
+	pump_unlock();
+	if (at)
+		connection_commit(a->connection, EVT_EXEC_OUTPUT, a->seq, piece);
+	return at;
+}
+
+static bool is_empty(struct attach *a)
+{
+	bool empty;
+
+	pump_lock();
+	empty = a->length == 0 && a->gaps[0] + a->gaps[1] == 0;
+	pump_unlock();
+	return empty;
+}
+
 /* Gives the connection what it takes. */
-static void pump(struct attach *a)
+static void deliver(struct attach *a)
 {
 	struct connection *c = a->connection;
 
 	if (has_room(a))
 		send_gaps(a);
-	while (a->length > 0 && has_room(a)) {
-		uint8_t stream;
-		size_t piece = first_piece(a, &stream);
-		uint8_t *at = connection_reserve(c, piece);
-
-		if (!at)
-			break;
-		ring_copy(a, 0, at, piece, false);
-		drop_piece(a, piece);
-		connection_commit(c, EVT_EXEC_OUTPUT, a->seq, piece);
-	}
-	if (!a->container && a->length == 0 && a->gaps[0] + a->gaps[1] == 0) {
+	while (move_piece(a))
+		;
+	if (!a->container && is_empty(a)) {
 		connection_send(c, EVT_ATTACH_END, 0, a->seq, "", 0);
 		leave(a);
 	} else if (connection_pending(c) == 0) {
@@ -156,32 +201,55 @@ static void pump(struct attach *a)
 void attach_resume(struct attach *a)
 {
 	timer_clear(&a->monitor->timers, &a->timer);
-	pump(a);
+	deliver(a);
 }
 
-static void tee(struct attach *a, uint8_t stream, const char *data, size_t length)
+static bool was_called(struct attach *a)
 {
-	for (size_t at = 0; at < length; at += PIECE) {
-		size_t part = length - at < PIECE ? length - at : PIECE;
-		uint8_t *to = a->length == 0 && has_room(a) ? connection_reserve(a->connection, PIECE_HEADER + part) : NULL;
-		struct writer w = wire_writer(to, PIECE_HEADER + part);
+	bool called;
 
-		if (!to) {
-			keep(a, stream, data + at, part);
-			continue;
-		}
-		wire_put_u8(&w, stream);
-		wire_put_bytes(&w, data + at, part);
-		connection_commit(a->connection, EVT_EXEC_OUTPUT, a->seq, w.length);
-	}
-	pump(a);
+	pump_lock();
+	called = a->called;
+	a->called = false;
+	pump_unlock();
+	return called;
 }
 
-void attach_tee(struct container *c, uint8_t stream, const char *data, size_t length)
+void attach_deliver(void)
 {
 	for (size_t i = 0; i < MAX_SESSIONS; i++)
-		if (attaches[i].monitor && attaches[i].container == c && (attaches[i].streams & (1U << stream)))
-			tee(&attaches[i], stream, data, length);
+		if (attaches[i].monitor && was_called(&attaches[i]))
+			deliver(&attaches[i]);
+	pump_resume();
+}
+
+static bool hears(const struct attach *a, const struct outlet *o, uint8_t stream)
+{
+	return a->outlet == o && (a->streams & (1U << stream));
+}
+
+bool attach_tee(struct outlet *o, uint8_t stream, const char *data, size_t length)
+{
+	bool behind = false;
+	bool call = false;
+
+	pump_lock();
+	for (size_t i = 0; i < MAX_SESSIONS; i++) {
+		struct attach *a = &attaches[i];
+
+		if (!hears(a, o, stream))
+			continue;
+		for (size_t at = 0; at < length; at += PIECE)
+			keep(a, stream, data + at, length - at < PIECE ? length - at : PIECE);
+		behind = behind || (!a->full && a->length > RING / 2);
+		if (a->called || a->full)
+			continue;
+		a->called = call = true;
+	}
+	pump_unlock();
+	if (call)
+		pump_call_attached();
+	return behind;
 }
 
 void attach_finish(struct container *c)
@@ -189,8 +257,9 @@ void attach_finish(struct container *c)
 	for (size_t i = 0; i < MAX_SESSIONS; i++) {
 		if (!attaches[i].monitor || attaches[i].container != c)
 			continue;
+		stop_listening(&attaches[i]);
 		attaches[i].container = NULL;
-		pump(&attaches[i]);
+		deliver(&attaches[i]);
 	}
 }
 
@@ -223,20 +292,28 @@ void attach_leave(struct attach *a)
 void attach_resize(struct attach *a, uint16_t width, uint16_t height)
 {
 	if (a->container && a->container->has_terminal)
-		terminal_resize(a->container->streams[0].source.fd, width, height);
+		terminal_resize(a->container->master, width, height);
 }
 
 static void attach(struct monitor *m, struct request *to, struct container *c, uint8_t streams)
 {
 	struct attach *a = attaches;
+	void *ring;
 
 	if (!request_room(m, to))
 		return;
+	ring = mmap(NULL, RING, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (ring == MAP_FAILED) {
+		reply_text(m, to, ERR_SYSCALL, errno, "mmap");
+		return;
+	}
 	while (a->monitor)
 		a++;
-	*a = (struct attach){ .monitor = m, .connection = to->connection, .container = c, .seq = to->seq, .streams = streams };
 	to->connection->attach = a;
+	set(a, (struct attach){ .monitor = m, .connection = to->connection, .container = c, .seq = to->seq, .outlet = c->outlet,
+				.streams = streams, .ring = ring });
 	reply_empty(m, to);
+	(void)atomic_fetch_add(&c->outlet->attached, 1);
 }
 
 void attach_request(struct monitor *m, struct request *to, struct reader *r)
@@ -259,7 +336,7 @@ void attach_request(struct monitor *m, struct request *to, struct reader *r)
 	else if (!c)
 		reply_text(m, to, ERR_NO_SUCH, 0, "container");
 	else if (c->process.fd < 0)
-		reply_text(m, to, ERR_WRONG_STATE, 0, c->status.state == STATE_EXITED ? "exited" : "creating");
+		reply_text(m, to, ERR_WRONG_STATE, 0, container_absence(c));
 	else
 		attach(m, to, c, streams);
 }

@@ -128,6 +128,22 @@ void connection_broadcast(struct monitor *m, uint16_t type, const struct writer 
 			connection_send(&m->connections[i], type, 0, 0, payload->data, payload->length);
 }
 
+bool connection_is_watched(struct monitor *m)
+{
+	for (size_t i = 0; i < MAX_CONNECTIONS; i++)
+		if (connection_is_open(&m->connections[i]) && m->connections[i].kind == KIND_CONTROL && !m->connections[i].closing)
+			return true;
+	return false;
+}
+
+void connection_end_all(struct monitor *m)
+{
+	(void)close(m->listener.fd);
+	for (size_t i = 0; i < MAX_CONNECTIONS; i++)
+		if (connection_is_open(&m->connections[i]))
+			(void)close(m->connections[i].source.fd);
+}
+
 /* Handles every complete frame that was received. */
 static void take_frames(struct connection *c)
 {

@@ -113,7 +113,7 @@ static const struct container *acceptable(struct monitor *m, struct request *to,
 	else if (!c)
 		reply_text(m, to, ERR_NO_SUCH, 0, "container");
 	else if (c->process.fd < 0)
-		reply_text(m, to, ERR_WRONG_STATE, 0, c->status.state == STATE_EXITED ? "exited" : "creating");
+		reply_text(m, to, ERR_WRONG_STATE, 0, container_absence(c));
 	else if (request_busy(to->connection))
 		reply_text(m, to, ERR_BUSY, 0, request_busy(to->connection));
 	else

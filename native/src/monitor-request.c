@@ -84,6 +84,15 @@ void reply_text(struct monitor *m, struct request *to, enum error_code code, int
 	reply_error(m, to, code, error, (struct span){ .data = (const uint8_t *)what, .length = (uint32_t)strlen(what) }, "");
 }
 
+static bool joins(struct request *waiting, const struct request *to)
+{
+	bool same = waiting->type == to->type && waiting->epoch == to->epoch && waiting->seq == to->seq;
+
+	if (same)
+		waiting->connection = to->connection;
+	return same;
+}
+
 /* True when this request was here before: it is answered as then, or will be. */
 static bool joined(struct monitor *m, struct request *to)
 {
@@ -97,15 +106,19 @@ static bool joined(struct monitor *m, struct request *to)
 			return true;
 		}
 	}
-	for (size_t i = 0; i < MAX_JOBS; i++) {
-		struct request *r = &m->jobs[i].request;
-
-		if (m->jobs[i].done && r->type == to->type && r->epoch == to->epoch && r->seq == to->seq) {
-			r->connection = to->connection;
+	for (size_t i = 0; i < MAX_JOBS; i++)
+		if (m->jobs[i].done && joins(&m->jobs[i].request, to))
 			return true;
-		}
-	}
+	for (size_t i = 0; i < MAX_CONTAINERS; i++)
+		if (joins(&m->containers[i].waiting.request, to) || joins(&m->containers[i].reopening.request, to))
+			return true;
 	return false;
+}
+
+static void disconnect(struct request *waiting, const struct connection *c)
+{
+	if (waiting->connection == c)
+		waiting->connection = NULL;
 }
 
 void request_forget(struct connection *c)
@@ -113,8 +126,14 @@ void request_forget(struct connection *c)
 	struct monitor *m = c->monitor;
 
 	for (size_t i = 0; i < MAX_JOBS; i++)
-		if (m->jobs[i].done && m->jobs[i].request.connection == c)
-			m->jobs[i].request.connection = NULL;
+		if (m->jobs[i].done)
+			disconnect(&m->jobs[i].request, c);
+	for (size_t i = 0; i < MAX_CONTAINERS; i++) {
+		if (m->containers[i].status.state == 0)
+			continue;
+		disconnect(&m->containers[i].waiting.request, c);
+		disconnect(&m->containers[i].reopening.request, c);
+	}
 	if (c->exec)
 		exec_abandon(c->exec);
 	c->exec = NULL;
@@ -214,6 +233,8 @@ static void shut_down(struct monitor *m, struct request *to, struct reader *r)
 	}
 	reply_empty(m, to);
 	(void)unlink(m->options.socket_path);
+	/* The pump may be held by a dead disk, and with it what is open: nobody is to wait for that. */
+	connection_end_all(m);
 	_exit(0);
 }
 

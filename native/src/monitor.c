@@ -15,6 +15,8 @@
 
 #include "sys.h"
 
+enum { STACK_USED = 128 * 1024 }; /* never more, of which what is mapped at all is given back */
+
 static struct monitor monitor;
 
 void monitor_give_back(void *memory, size_t size)
@@ -37,14 +39,11 @@ static void give_back(struct timer *timer)
 		return;
 	}
 	(void)madvise(m->chunk, sizeof(*m) - offsetof(struct monitor, chunk), MADV_DONTNEED);
-	log_give_back();
+	sys_give_back_stack((const char *)__builtin_frame_address(0) - STACK_USED);
 	connection_give_back(m);
 	exec_give_back();
 	if (m->jobs_in_flight == 0)
 		monitor_give_back(m->jobs, sizeof(m->jobs)); /* a free one is all zeros */
-	for (size_t i = 0; i < MAX_CONTAINERS; i++)
-		if (m->containers[i].streams[0].log.length + m->containers[i].streams[1].log.length == 0)
-			(void)madvise(m->tails[i], sizeof(m->tails[i]), MADV_DONTNEED);
 }
 
 void monitor_touch(struct monitor *m)

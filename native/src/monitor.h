@@ -1,15 +1,16 @@
 /*
  * The monitor of one sandbox: parent of its containers, keeper of their output and of how they ended.
- * One thread, one loop; fixed tables, whose limits answer LIMIT. See "Monitor" in ../README.md.
+ * Two threads with a loop each: control, which has all of this, and the pump (pump.h), which alone works on the files of
+ * logs. Fixed tables, whose limits answer LIMIT. See "Monitor" in ../README.md.
  */
 #ifndef NACELLE_MONITOR_H
 #define NACELLE_MONITOR_H
 
 #include <signal.h>
 
-#include "log.h"
 #include "loop.h"
 #include "process.h"
+#include "pump.h"
 #include "record.h"
 #include "roles.h"
 #include "spawn.h"
@@ -28,7 +29,7 @@ enum {
 	WHAT_MAX = 24 * 1024,
 	IN_SIZE = FRAME_HEADER + FRAME_MAX,
 	OUT_SIZE = 1024 * 1024,
-	CHUNK = 256 * 1024,      /* one read of a container's output */
+	CHUNK = 256 * 1024,      /* one read of what a runtime or a process says */
 	ARENA = 320 * 1024,      /* argv or env of one request */
 	IDLE_MS = 1000,          /* after which memory is given back */
 	MAX_DEADLINE = 3600000,
@@ -127,11 +128,19 @@ struct job_plan {
 	struct exec *exec;
 };
 
+/* One of a container's pipes while it is being created; then it is the pump's. */
 struct stream {
 	struct source source;
 	struct container *container;
-	struct log_stream log;
-	bool wide; /* its pipe was enlarged */
+};
+
+/* A request that waits for the pump, which waits for a file system. */
+struct parked {
+	struct request request; /* type 0: none waits */
+	uint8_t *payload;       /* mmap'ed copy of all that came with it */
+	size_t length;
+	uint64_t until;
+	struct timer timer;
 };
 
 enum { MEMORY_CGROUP_MAX = 384, RECORD_COPY_MAX = 384 };
@@ -176,24 +185,28 @@ struct create_extras {
 struct container {
 	struct monitor *monitor;
 	struct status status;
-	struct source process;
+	struct source process;   /* fd -1: it is being created, or has ended */
 	struct stream streams[2];
+	struct outlet *outlet;   /* where its output goes; NULL before and after */
 	struct job *job; /* CREATE or START in flight */
+	struct parked waiting;   /* CREATE or START, until its log is there */
+	struct parked reopening; /* LOG_REOPEN */
+	bool reopens;            /* the pump does, whether somebody waits for it or not */
+	struct timer timer;      /* of its end: until its output is on its way, then until its record is copied */
+	bool ended;  /* its process; its state says so once that is on record */
+	bool copied; /* its record */
 	bool killed; /* by a SIGNAL of the daemon's */
-	struct timer tail_timer;
-	uint64_t tail_since;
 	ino_t mount_namespace;
 	struct input input;
 	bool input_once; /* closed after the first client that had it */
 	bool has_terminal;
 	bool has_input;
-	int slave; /* of its terminal, held so that closing it for a while is no hangup; -1 */
+	int master; /* of its terminal, for its size; -1 */
 	int record_fd;
 	struct oom oom;
 	struct ending ending;
 	char memory_cgroup[MEMORY_CGROUP_MAX];
 	struct create_extras extras;
-	struct log log;
 };
 
 /* A mutating request that was answered, for one that asks again. */
@@ -214,6 +227,7 @@ struct monitor {
 	struct source listener;
 	int spare; /* a descriptor for when there is none left */
 	struct source children;
+	struct source pump; /* has news; in the loop once there was a container */
 	struct timer idle;
 	bool used;          /* big buffers were touched since the idle timer was set */
 	uint64_t epoch;     /* the highest seen */
@@ -226,11 +240,12 @@ struct monitor {
 	struct job jobs[MAX_JOBS];
 	struct replay replays[MAX_REPLAYS];
 	struct container containers[MAX_CONTAINERS];
-	char tails[MAX_CONTAINERS][2][LOG_PIECE] __attribute__((aligned(4096)));
 	char chunk[CHUNK] __attribute__((aligned(4096)));
 	uint8_t payload[FRAME_MAX] __attribute__((aligned(4096))); /* replies and events are built here */
 	uint8_t argv[ARENA] __attribute__((aligned(4096)));
 	uint8_t env[ARENA] __attribute__((aligned(4096)));
+	struct create_extras extras; /* of the CREATE that is being read */
+	char cwd[PATH_MAX];
 	char path[PATH_MAX];
 	char paths[JOB_FILES][PATH_MAX];
 	char what[WHAT_MAX];
@@ -265,6 +280,10 @@ void connection_release(struct connection *c);
 /* Ends the connection from the loop, not at once; `flush`: after everything was sent. */
 void connection_end(struct connection *c, bool flush);
 void connection_broadcast(struct monitor *m, uint16_t type, const struct writer *payload);
+/* True when somebody is told of events. */
+bool connection_is_watched(struct monitor *m);
+/* Ends all of them at once, and the listener: this process does. */
+void connection_end_all(struct monitor *m);
 void connection_give_back(struct monitor *m);
 
 /* monitor-request.c */
@@ -303,10 +322,14 @@ bool deadline_valid(uint32_t deadline);
 /* monitor-runtime.c */
 void runtime_request(struct monitor *m, struct request *to, struct reader *r);
 
+/* monitor-create.c */
+void container_create(struct monitor *m, struct request *to, struct reader *r);
+
 /* monitor-container.c */
 struct container *container_find(struct monitor *m, const char *id);
+/* Why nothing can be done with its process, where there is none: it is being created, or has exited. */
+const char *container_absence(const struct container *c);
 void container_put(struct writer *w, const struct container *c);
-void container_create(struct monitor *m, struct request *to, struct reader *r);
 void container_start(struct monitor *m, struct request *to, struct reader *r);
 void container_signal(struct monitor *m, struct request *to, struct reader *r);
 void container_reopen(struct monitor *m, struct request *to, struct reader *r);
@@ -316,15 +339,14 @@ void container_release(struct monitor *m, struct request *to, struct reader *r);
 /* monitor-output.c */
 /* Pipes for a container's output; fills the write ends. 0 or -errno. */
 int output_open(struct container *c, uid_t uid, gid_t gid, int write_ends[2]);
-/* Its output comes from a terminal, which is taken over: 0 or -errno. */
-int output_terminal(struct container *c, int master);
-/* Reads what was written before the container exited, at most 2 s long, and ends the log. */
-void output_finish(struct container *c);
 /* Reads what the runtime has said on the container's stderr, before its end is acted on. */
 void output_last_words(struct container *c);
+/* To the pump, with what was said so far: the container is created. */
+void output_hand_over(struct container *c, struct job *job);
+/* The same with a terminal, which is taken over: 0 or -errno. */
+int output_terminal(struct container *c, int master);
+/* What control has of it. */
 void output_close(struct container *c);
-/* Tells clients what became of the log since the last time. */
-void output_report(struct container *c);
 
 /* monitor-exec.c */
 void exec_request(struct monitor *m, struct request *to, struct reader *r);
@@ -368,8 +390,8 @@ int terminal_end_character(int master);
 
 /* monitor-attach.c */
 void attach_request(struct monitor *m, struct request *to, struct reader *r);
-/* What a container has said, for all who are attached. Waits for nobody. `stream` 1 or 2. */
-void attach_tee(struct container *c, uint8_t stream, const char *data, size_t length);
+/* The pump has kept something for clients. */
+void attach_deliver(void);
 /* The container has ended: clients get what is left for them, and then are told. */
 void attach_finish(struct container *c);
 /* The connection has taken something. */

@@ -45,12 +45,13 @@ int record_create(const char *dir, const char *id)
 	return fd;
 }
 
-int record_write(int fd, const struct status *status)
+void record_encode(const struct status *status, uint8_t bytes[RECORD_SIZE])
 {
-	uint8_t bytes[RECORD_SIZE] = "NCLEXIT1";
 	struct writer w = wire_writer(bytes, RECORD_SIZE);
 	bool exited = status->state == STATE_EXITED;
 
+	memset(bytes, 0, RECORD_SIZE);
+	memcpy(bytes, "NCLEXIT1", 8);
 	w.length = 8;
 	wire_put_u16(&w, exited ? STATE_EXITED : STATE_CREATED);
 	wire_put_u16(&w, 0);
@@ -70,6 +71,13 @@ int record_write(int fd, const struct status *status)
 	wire_put_u64(&w, status->oom_group_kills);
 	w.length = RECORD_SIZE - 4;
 	wire_put_u32(&w, crc32c(bytes, RECORD_SIZE - 4));
+}
+
+int record_write(int fd, const struct status *status)
+{
+	uint8_t bytes[RECORD_SIZE];
+
+	record_encode(status, bytes);
 	return put(fd, bytes);
 }
 

@@ -29,6 +29,7 @@ struct status {
 
 /* Allocates the record of `id` with zeros; an fd or -errno. */
 int record_create(const char *dir, const char *id);
+void record_encode(const struct status *status, uint8_t bytes[RECORD_SIZE]);
 /* One pwrite of the whole record; 0 or -errno. */
 int record_write(int fd, const struct status *status);
 /* Gone already: fine. */

@@ -21,6 +21,9 @@ int sys_write_existing(const char *path, const void *data, size_t length);
 /* Writes all of it to a blocking fd or a regular file. */
 int sys_write_all(int fd, const void *data, size_t length);
 
+/* The whole pages of the caller's stack that it does not use now, down to `end`, are zeros from now on. */
+void sys_give_back_stack(const void *end);
+
 uint64_t sys_monotonic_ms(void);
 uint64_t sys_realtime_ns(void);
 

@@ -8,7 +8,7 @@ after(() => node[Symbol.asyncDispose]());
 
 const skip = (process.env.NACELLE_NATIVE ?? "").includes("asan") && "a sanitizer's own memory cannot be told apart";
 /** What a monitor of one container has written to, beside what it shares with the others. */
-const IDLE_KIB = 84;
+const IDLE_KIB = 100;
 
 function dirtyKib(s: Sandbox): number {
   const text = readFileSync(`/proc/${s.place.pid}/smaps_rollup`, "utf8");

@@ -1,0 +1,107 @@
+/* Control's side of the outlets: which container has which, and what the pump says of them. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "monitor-container.h"
+
+static void tell_log(struct monitor *m, const char *id, const struct pump_report *r, enum log_news what)
+{
+	struct writer w;
+
+	if (!(r->log_news & (unsigned)what))
+		return;
+	w = reply_begin(m);
+	wire_put_str(&w, id);
+	if (what == LOG_FAILED) {
+		wire_put_i32(&w, r->log_error);
+	} else {
+		wire_put_u64(&w, r->episode);
+		wire_put_u64(&w, r->episode_lines);
+	}
+	connection_broadcast(m, what == LOG_FAILED ? EVT_LOG_ERROR : EVT_LOG_RECOVERED, &w);
+}
+
+/* A failure that lasts is the last thing to be told, and one that has passed the first. */
+static void tell_news(struct monitor *m, const char *id, const struct pump_report *r)
+{
+	enum log_news first = r->log_fails ? LOG_RECOVERED : LOG_FAILED;
+
+	tell_log(m, id, r, first);
+	tell_log(m, id, r, first == LOG_FAILED ? LOG_RECOVERED : LOG_FAILED);
+}
+
+static void heard(struct monitor *m, struct outlet *o)
+{
+	struct pump_report r = pump_report(o);
+
+	if (o->container)
+		tell_news(m, o->container->status.id, &r);
+	if (o->container && (r.news & NEWS_OPENED))
+		container_log_opened(o->container, r.errors[0]);
+	if (o->container && (r.news & NEWS_MADE))
+		container_log_made(o->container, r.errors[1]);
+	if (o->container && (r.news & NEWS_REOPENED))
+		container_log_reopened(o->container, r.errors[2], r.inode);
+	if (o->container && (r.news & NEWS_DRAINED))
+		container_drained(o->container);
+	if (r.news & NEWS_GONE)
+		o->taken = false;
+}
+
+static void ready(struct source *source, uint32_t events)
+{
+	struct monitor *m = container_of(source, struct monitor, pump);
+	uint64_t which[OUTLET_WORDS];
+	bool attached = pump_heard(which);
+
+	(void)events;
+	for (size_t i = 0; i < OUTLETS; i++)
+		if (which[i / 64] & (UINT64_C(1) << i % 64))
+			heard(m, &outlets[i]);
+	if (attached)
+		attach_deliver();
+}
+
+static int listen_to_pump(struct monitor *m)
+{
+	int fd;
+	int r = pump_start(&fd);
+
+	if (r < 0 || m->pump.ready)
+		return r;
+	m->pump = (struct source){ .fd = fd, .ready = ready };
+	return loop_add(&m->loop, &m->pump, EPOLLIN);
+}
+
+int outlet_open(struct container *c, const char *path, const char *copy_path, const char **call)
+{
+	struct outlet *o = outlets;
+	int r = listen_to_pump(c->monitor);
+
+	*call = "pthread_create";
+	if (r < 0)
+		return r;
+	while (o < outlets + OUTLETS && o->taken)
+		o++;
+	*call = "outlets";
+	if (o == outlets + OUTLETS)
+		return -EAGAIN;
+	(void)snprintf(o->log.path, sizeof(o->log.path), "%s", path);
+	(void)snprintf(o->copy_path, sizeof(o->copy_path), "%s", copy_path);
+	o->report = (struct pump_report){ .news = 0 };
+	o->fds[0] = o->fds[1] = o->slave = -1;
+	o->taken = true;
+	o->container = c;
+	c->outlet = o;
+	pump_tell(o, PUMP_OPEN);
+	return 0;
+}
+
+void outlet_let_go(struct container *c)
+{
+	if (!c->outlet)
+		return;
+	c->outlet->container = NULL;
+	pump_tell(c->outlet, PUMP_CLOSE);
+	c->outlet = NULL;
+}

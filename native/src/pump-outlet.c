@@ -1,0 +1,268 @@
+/* The pump's side of an outlet: what it is told, and the streams that it reads. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "pump.h"
+#include "sys.h"
+
+enum {
+	WIDE_PIPE = 1024 * 1024,
+	WIDEN_AT = 32 * 1024,
+	TERMINAL_HOLDS = 128 * 1024,
+	ROUND = 1024 * 1024,       /* of one stream before the others have their turn */
+	LITTLE = 128 * 1024,       /* less than this was read: more may be gathered first */
+	FLOWS_NS = 2 * 1000 * 1000, /* between two reads of a stream that flows */
+};
+
+bool outlet_has_tail(const struct outlet *o)
+{
+	return o->streams[0].log.length + o->streams[1].log.length > 0;
+}
+
+/* Passes on what the log says of itself, if that is new. */
+static void report(struct outlet *o)
+{
+	struct log *log = &o->log;
+	unsigned logged = log->news;
+
+	if (logged == 0 && log->lost == o->report.lost)
+		return; /* nobody else writes the report's `lost` */
+	log->news = 0;
+	pump_lock();
+	o->report.lost = log->lost;
+	o->report.lost_lines = log->lost_lines;
+	o->report.log_news |= logged;
+	o->report.log_fails = log->error != 0;
+	if (logged & LOG_FAILED)
+		o->report.log_error = log->reason;
+	if (logged & LOG_RECOVERED) {
+		o->report.episode = log->episode;
+		o->report.episode_lines = log->episode_lines;
+	}
+	pump_unlock();
+	if (logged)
+		pump_say(o, NEWS_LOG);
+}
+
+static void tail_expired(struct timer *timer)
+{
+	struct outlet *o = container_of(timer, struct outlet, tail_timer);
+	uint64_t age = sys_monotonic_ms() - o->tail_since;
+
+	if (!outlet_has_tail(o))
+		return;
+	if (age < LOG_TAIL_MS) {
+		timer_set(&pump.timers, timer, LOG_TAIL_MS - age, tail_expired);
+		return;
+	}
+	pump_touch();
+	pump_enter();
+	for (int i = 0; i < 2; i++)
+		log_flush(&o->log, &o->streams[i].log);
+	pump_leave();
+	report(o);
+}
+
+static void take(struct pump_stream *s, const char *data, size_t length)
+{
+	struct outlet *o = s->outlet;
+
+	/* First, because a disk may take its time. */
+	if (atomic_load(&o->attached) > 0 && attach_tee(o, s == &o->streams[0] ? 1 : 2, data, length))
+		pump.behind = true;
+	pump_enter();
+	log_write(&o->log, &s->log, data, length);
+	pump_leave();
+	report(o);
+	if (s->log.length == 0)
+		return;
+	if (s->log.length <= length) /* the line began in what was just read */
+		o->tail_since = sys_monotonic_ms();
+	if (!o->tail_timer.link)
+		timer_set(&pump.timers, &o->tail_timer, LOG_TAIL_MS, tail_expired);
+}
+
+static void ended(struct pump_stream *s)
+{
+	pump_enter();
+	log_flush(&s->outlet->log, &s->log);
+	pump_leave();
+	loop_close(&pump.loop, &s->source);
+	report(s->outlet);
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static void ready(struct source *source, uint32_t events)
+{
+	struct pump_stream *s = container_of(source, struct pump_stream, source);
+	bool attached = atomic_load(&s->outlet->attached) > 0;
+	size_t most = attached ? PUMP_SHARED_CHUNK : PUMP_CHUNK;
+	uint64_t now = now_ns();
+	size_t total = 0;
+	ssize_t n;
+
+	(void)events;
+	pump_touch();
+	do {
+		n = read(source->fd, pump.chunk, most);
+		if (n > 0) {
+			total += (size_t)n;
+			take(s, pump.chunk, (size_t)n);
+		}
+	} while (n == (ssize_t)most && total < ROUND && !pump.behind);
+	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+		ended(s);
+		return;
+	}
+	if (total >= WIDEN_AT && !s->wide) {
+		s->wide = true;
+		(void)fcntl(source->fd, F_SETPIPE_SZ, WIDE_PIPE); /* refused: then it stays as it is */
+	}
+	if (!attached && total < LITTLE && now - s->read_at < FLOWS_NS)
+		pump.flows = true;
+	s->read_at = now;
+}
+
+static void forget_said(struct outlet *o)
+{
+	for (int i = 0; i < 2; i++) {
+		if (o->said[i].data)
+			(void)munmap(o->said[i].data, o->said[i].capacity);
+		o->said[i] = (struct pump_said){ .data = NULL };
+	}
+}
+
+static void add(struct outlet *o)
+{
+	for (int i = 0; i < 2; i++) {
+		o->streams[i].source.fd = o->fds[i];
+		o->fds[i] = -1;
+		o->streams[i].wide = o->slave >= 0; /* that is no pipe */
+		if (o->said[i].length > 0)
+			take(&o->streams[i], o->said[i].data, o->said[i].length);
+		if (o->streams[i].source.fd >= 0)
+			(void)loop_add(&pump.loop, &o->streams[i].source, EPOLLIN);
+	}
+	forget_said(o);
+}
+
+/* At most so many bytes, as far as they are there. */
+static void read_rest(struct pump_stream *s, size_t left)
+{
+	pump_touch();
+	while (left > 0) {
+		ssize_t n = read(s->source.fd, pump.chunk, left < sizeof(pump.chunk) ? left : sizeof(pump.chunk));
+
+		if (n <= 0)
+			break;
+		left -= (size_t)n;
+		take(s, pump.chunk, (size_t)n);
+	}
+}
+
+/* Ends the streams and the log. */
+static void stop(struct outlet *o)
+{
+	for (int i = 0; i < 2; i++)
+		if (o->streams[i].source.fd >= 0)
+			ended(&o->streams[i]);
+	timer_clear(&pump.timers, &o->tail_timer);
+	if (o->slave >= 0)
+		(void)close(o->slave);
+	o->slave = -1;
+	pump_enter();
+	log_close(&o->log);
+	pump_leave();
+}
+
+/*
+ * What a background child writes after this is not waited for. What is on its way through a terminal is not told by
+ * FIONREAD, but is read before its end, or a pause.
+ */
+static void drain(struct outlet *o)
+{
+	for (int i = 0; i < 2; i++) {
+		struct pump_stream *s = &o->streams[i];
+		int left = TERMINAL_HOLDS;
+
+		if (s->source.fd < 0)
+			continue;
+		if (o->slave < 0 && ioctl(s->source.fd, FIONREAD, &left) < 0)
+			left = 0;
+		read_rest(s, (size_t)left);
+	}
+	stop(o);
+	pump_say(o, NEWS_DRAINED);
+}
+
+static void begin(struct outlet *o)
+{
+	int r;
+
+	for (int i = 0; i < 2; i++)
+		o->streams[i] = (struct pump_stream){ .source = { .fd = -1, .ready = ready }, .outlet = o,
+						      .log = { .name = i == 0 ? "stdout" : "stderr", .tail = pump.tails[o - outlets][i] } };
+	pump_enter();
+	r = log_open(&o->log, o->log.path);
+	pump_leave();
+	pump_answer(o, NEWS_OPENED, r);
+}
+
+static void make(struct outlet *o)
+{
+	int r;
+
+	pump_enter();
+	r = log_make(&o->log);
+	pump_leave();
+	pump_answer(o, NEWS_MADE, r);
+}
+
+static void reopen(struct outlet *o)
+{
+	uint64_t inode = 0;
+	int r;
+
+	pump_enter();
+	r = log_reopen(&o->log, &inode);
+	pump_leave();
+	pump_lock();
+	o->report.inode = inode;
+	pump_unlock();
+	pump_answer(o, NEWS_REOPENED, r);
+}
+
+void outlet_obey(struct outlet *o, unsigned commands)
+{
+	pump_touch();
+	if (commands & PUMP_OPEN)
+		begin(o);
+	if (commands & PUMP_MAKE)
+		make(o);
+	if (commands & PUMP_ADD)
+		add(o);
+	if (commands & PUMP_REOPEN)
+		reopen(o);
+	if (commands & PUMP_DRAIN)
+		drain(o);
+	if ((commands & PUMP_COPY) && !(commands & PUMP_UNCOPY))
+		copy_write(o);
+	if (commands & PUMP_UNCOPY)
+		copy_remove(o);
+	if (commands & PUMP_CLOSE) {
+		stop(o);
+		pump_say(o, NEWS_GONE);
+	}
+}

@@ -1,0 +1,128 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, afterEach, test } from "node:test";
+import { MonitorError } from "../../src/monitor/monitor-error.ts";
+import { parseExitRecord } from "../../src/monitor/record.ts";
+import {
+  bundle,
+  createRequest,
+  execRequest,
+  Node,
+  parseLog,
+  remove,
+  run,
+  type Sandbox,
+  startCall,
+} from "./monitor-fixture.ts";
+
+const node = new Node();
+after(() => node[Symbol.asyncDispose]());
+
+/** A file system that stops answering whoever writes to it, without an end, until it is thawed. */
+class Disk {
+  readonly dir: string;
+
+  constructor(s: Sandbox) {
+    const image = join(s.place.dir, "image");
+    this.dir = join(s.place.dir, "disk");
+    execFileSync("truncate", ["--size=64M", image]);
+    execFileSync("mkfs.ext4", ["-q", image]);
+    execFileSync("mkdir", [this.dir]);
+    execFileSync("mount", ["-o", "loop", image, this.dir]);
+    disks.push(this);
+  }
+
+  freeze(): void {
+    execFileSync("fsfreeze", ["--freeze", this.dir]);
+  }
+
+  thaw(): void {
+    execFileSync("fsfreeze", ["--unfreeze", this.dir], { stdio: "ignore" });
+  }
+}
+
+const disks: Disk[] = [];
+afterEach(() => {
+  for (const disk of disks.splice(0)) {
+    try {
+      disk.thaw();
+    } catch {
+      // it is not frozen
+    }
+    execFileSync("umount", ["--lazy", disk.dir]);
+  }
+});
+
+function tasks(s: Sandbox): { name: string; tid: string; state: string }[] {
+  const dir = `/proc/${s.place.pid}/task`;
+  return readdirSync(dir).map((tid) => {
+    const [, name = "", state = ""] = /\((.*)\) (\S)/.exec(readFileSync(`${dir}/${tid}/stat`, "latin1")) ?? [];
+    return { name, tid, state };
+  });
+}
+
+/** Until the thread that writes the logs is held by a disk. */
+async function held(s: Sandbox): Promise<void> {
+  while (!tasks(s).some(({ name, state }) => name === "nacelle-pump" && state === "D")) await s.monitor.snapshot();
+}
+
+const timedOut = (path: string) => (error: unknown) =>
+  error instanceof MonitorError && error.monitorCode === "TIMEOUT" && error.message.includes(path);
+
+test("a dead disk under a log holds up no exit, no exec, no signal and no answer, and gets every byte when it is back", {
+  timeout: 60_000,
+}, async () => {
+  using s = await node.sandbox();
+  const disk = new Disk(s);
+  const logPath = join(disk.dir, "0.log");
+  const lines = "i=0; while [ $i -lt 1000 ]; do echo line $i of what is said while nobody writes it; i=$((i+1)); done";
+  const talks = ["sh", "-c", `trap '${lines}; exit 7' TERM; echo begins; while :; do sleep 0.01; done`];
+  const b = bundle(s.place, "crun", "c1", talks);
+  const other = await run(s, "crun", "c2", ["sleep", "1000"], {}, { logPath: join(disk.dir, "1.log") });
+  await s.monitor.create("c1", createRequest(b, { logPath }));
+  await s.monitor.start("c1", startCall(b));
+  while (!readFileSync(logPath, "utf8").includes("begins")) await s.monitor.snapshot();
+  disk.freeze();
+  await s.monitor.signal("c1", 15);
+  await held(s);
+  const reopened = s.monitor.reopenLog("c2").catch((error: unknown) => error);
+  assert.equal((await s.exited("c1")).siStatus, 7);
+  const record = parseExitRecord(readFileSync(join(s.place.dir, "c1.exit")));
+  assert.deepEqual([record?.state, record?.siStatus], ["exited", 7]);
+  assert.equal((await s.monitor.execSync("c2", execRequest(other, ["sh", "-c", "exit 5"]))).status, 5);
+  const states = Object.fromEntries((await s.monitor.snapshot()).map(({ id, state }) => [id, state]));
+  assert.deepEqual(states, { c1: "exited", c2: "running" });
+  const late = bundle(s.place, "crun", "c3", ["true"]);
+  const latePath = join(disk.dir, "3.log");
+  const create = createRequest(late, { logPath: latePath, deadlineMs: 100 });
+  await assert.rejects(s.monitor.create("c3", create), timedOut(latePath));
+  const elsewhere = await node.sandbox();
+  using t = elsewhere;
+  const quick = await run(t, "crun", "c1", ["sh", "-c", "echo all is well; exit 3"]);
+  assert.equal((await t.exited("c1")).siStatus, 3);
+  assert.equal(parseLog(readFileSync(quick.logPath, "utf8")).stdout, "all is well\n");
+  await remove(t, quick);
+  assert.ok(timedOut(join(disk.dir, "1.log"))(await reopened), String(await reopened));
+  await assert.rejects(s.monitor.reopenLog("c2"), timedOut(join(disk.dir, "1.log")));
+  await s.monitor.signal("c2", 9);
+  assert.equal((await s.exited("c2")).siStatus, 9);
+  disk.thaw();
+  const expected = `begins\n${Array.from({ length: 1000 }, (_, i) => `line ${i} of what is said while nobody writes it\n`).join("")}`;
+  while (!readFileSync(logPath, "utf8").includes("line 999 of")) await s.monitor.snapshot();
+  assert.equal(parseLog(readFileSync(logPath, "utf8")).stdout, expected);
+  await remove(s, b);
+  await remove(s, other);
+});
+
+test("the thread that writes logs may not do more than that, and nobody inherits this", async () => {
+  using s = await node.sandbox();
+  const b = await run(s, "crun", "c1", ["sleep", "1000"]);
+  const seccomp = (path: string) => /^Seccomp:\s+(\d)/m.exec(readFileSync(path, "utf8"))?.[1];
+  const filters = tasks(s).map(({ name, tid }) => [name, seccomp(`/proc/${s.place.pid}/task/${tid}/status`)]);
+  assert.deepEqual(Object.fromEntries(filters), { "nacelle-monitor": "0", "nacelle-pump": "2" });
+  const [container] = await s.monitor.snapshot();
+  assert.equal(seccomp(`/proc/${container?.pid}/status`), "0");
+  await remove(s, b);
+});
