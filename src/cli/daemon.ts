@@ -210,6 +210,7 @@ function wireContainers(parts: DaemonParts, containerParts: ContainerParts): Con
     hostname: hostname(),
     policy: host.policy,
     createMissingHostPaths: config.workload.createMissingHostPaths,
+    logLimits: { ...config.logs, soft: config.logs.softLimit, hard: config.logs.hardLimit },
     sysctls: sysctlsOf(config),
     namespaces: (sandbox, asked) => containerNamespaces(paths, sandbox, asked, (id) => monitors.processOf(id).pid),
     notice: host.notice,

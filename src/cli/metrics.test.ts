@@ -18,7 +18,8 @@ it("calls, stages, layers and lost logs are counted, and numbers read when someb
   stage.end();
   measured({ kind: "layer", bytes: 1_000, seconds: 2 });
   measured({ kind: "logError" });
-  measured({ kind: "logRecovered", lostBytes: 17 });
+  measured({ kind: "logRecovered", lostBytes: 17, lostLines: 2 });
+  measured({ kind: "logLimit", limit: "hard" });
   measured({ kind: "oomKills", count: 3 });
   let debts = 1;
   metrics.gauge("nacelle_network_debts", "Debts.", () => debts);
@@ -39,6 +40,8 @@ it("calls, stages, layers and lost logs are counted, and numbers read when someb
     "nacelle_image_pulled_bytes_total 1000",
     "nacelle_container_log_errors_total 1",
     "nacelle_container_log_lost_bytes_total 17",
+    "nacelle_container_log_lost_lines_total 2",
+    'nacelle_container_log_limits_total{limit="hard"} 1',
     "nacelle_container_oom_kills_total 3",
     "nacelle_network_debts 5",
     'nacelle_sandboxes{state="ready"} 2',

@@ -59,6 +59,17 @@ export class Metrics implements Disposable {
     },
     ...{ registers: [this.#registry] },
   });
+  readonly #logLostLines = new Counter({
+    ...{
+      name: "nacelle_container_log_lost_lines_total",
+      help: "Lines of which something was lost while logs were unwritable.",
+    },
+    ...{ registers: [this.#registry] },
+  });
+  readonly #logLimits = new Counter({
+    ...{ name: "nacelle_container_log_limits_total", help: "How often the file of a log has reached a limit." },
+    ...{ labelNames: ["limit"], registers: [this.#registry] },
+  });
 
   readonly #oomKills = new Counter({
     ...{
@@ -131,6 +142,10 @@ export class Metrics implements Disposable {
         return;
       case "logRecovered":
         this.#logLostBytes.inc(measure.lostBytes);
+        this.#logLostLines.inc(measure.lostLines);
+        return;
+      case "logLimit":
+        this.#logLimits.inc({ limit: measure.limit });
         return;
       case "oomKills":
         this.#oomKills.inc(measure.count);

@@ -1,4 +1,5 @@
 import { invalidArgument } from "../lib/errors.ts";
+import { parseQuantity } from "../lib/quantity.ts";
 import type { JsonObject } from "./json-object.ts";
 import type { NetworkList } from "./network-config.ts";
 
@@ -97,25 +98,9 @@ function bandwidth(annotations: Readonly<Record<string, string>>): JsonObject | 
   return rates.length === 0 ? undefined : Object.fromEntries(rates);
 }
 
-const scales: Readonly<Record<string, number>> = {
-  "": 1,
-  k: 1e3,
-  M: 1e6,
-  G: 1e9,
-  T: 1e12,
-  P: 1e15,
-  Ki: 2 ** 10,
-  Mi: 2 ** 20,
-  Gi: 2 ** 30,
-  Ti: 2 ** 40,
-  Pi: 2 ** 50,
-};
-
 /** Bits per second from a Kubernetes quantity; the limits of 1k and 1P are those that Kubernetes documents. */
 function parseRate(value: string, annotation: string): number {
-  const [, digits, suffix = ""] = /^(\d{1,16}(?:\.\d{1,9})?)([kMGTP]i?|Ki)?$/.exec(value) ?? [];
-  const scale = scales[suffix];
-  const rate = digits === undefined || scale === undefined ? Number.NaN : Math.ceil(Number(digits) * scale);
+  const rate = parseQuantity(value) ?? Number.NaN;
   if (rate >= 1e3 && rate <= 1e15) return rate;
   throw invalidArgument(
     `annotation ${annotation}: ${JSON.stringify(value.slice(0, 40))} is not a bandwidth between 1k and 1P, like "10M"`,

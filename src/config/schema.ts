@@ -8,6 +8,7 @@ import {
   optionalPath,
   path,
   record,
+  size,
   text,
   ulimit,
   type ValueType,
@@ -180,6 +181,20 @@ export const schema = section("", {
   log: section("What is logged on standard error.", {
     level: reloadable(oneOf("error", "warn", "info", "debug"), "info", "The least grave level that is shown."),
     format: reloadable(oneOf("auto", "logfmt", "json"), "auto", "`auto`: logfmt on a terminal, JSON elsewhere."),
+  }),
+  logs: section("How large the log file of a container may become until it is rotated.", {
+    softLimit: setting(size(), "0", "At this size one line in the server's log tells of it."),
+    hardLimit: setting(
+      size(),
+      "0",
+      "At this size `logs.policy` begins. Above the size at which the kubelet rotates (containerLogMaxSize, every ten seconds).",
+    ),
+    policy: setting(
+      oneOf("drop", "block", "rate"),
+      "drop",
+      "Beyond the hard limit, until the log is rotated: `drop` what is printed, `block` who prints, or read it at `logs.rate`.",
+    ),
+    rate: setting(size(1), "1Mi", "Bytes per second that are read of a container beyond its hard limit, with `rate`."),
   }),
   workload: section("What containers find set.", {
     unprivilegedPortStart: setting(

@@ -1,3 +1,4 @@
+import { parseQuantity } from "../lib/quantity.ts";
 import { didYouMean } from "./nearest.ts";
 import { errorAt, isEmpty, type Node } from "./yaml-node.ts";
 
@@ -87,6 +88,19 @@ export function duration(minMs = 1): ValueType<number> {
       const ms = parts.reduce((sum, [, count, unit = ""]) => sum + Number(count) * (unitMs[unit] ?? 0), 0);
       if (ms < minMs || ms > 86_400_000) throw bad(node, key, `${name}, from ${minMs}ms to 24h`);
       return ms;
+    },
+  };
+}
+
+/** "500k", "10Mi", "1Gi" or a number of bytes; at least `min`, at most 1Pi. */
+export function size(min = 0): ValueType<number> {
+  const name = `a size like 500k, 10Mi or 1Gi${min === 0 ? ", or 0 for none" : ""}`;
+  return {
+    name,
+    parse: (node, key) => {
+      const bytes = parseQuantity(scalar(node, key, name));
+      if (bytes === undefined || bytes < min || bytes > 2 ** 50) throw bad(node, key, name);
+      return bytes;
     },
   };
 }

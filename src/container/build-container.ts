@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Operation, Operations } from "../launcher/operations.ts";
 import type { FlightControl } from "../lib/flights.ts";
 import { orAborted } from "../lib/or-aborted.ts";
-import { NO_EXTRAS } from "../monitor/protocol.ts";
+import type { LogLimits } from "../monitor/protocol.ts";
 import type { ContainerConfig } from "../oci/config.ts";
 import { pickOciVersion } from "../oci/handler.ts";
 import { buildSpec } from "../oci/spec/build.ts";
@@ -21,6 +21,7 @@ import { sandboxHostname } from "../sandbox/sandbox-files.ts";
 import { checkMapped, checkUsers, type PinnedUsers, pinnedUsers, rootOf, usersOf } from "../sandbox/users.ts";
 import type { Container } from "./container.ts";
 import type { HeldImages } from "./held-images.ts";
+import { logLimits } from "./log-limits.ts";
 import { requireMountpoints } from "./mountpoints.ts";
 import { requireSameProcess } from "./pid-target.ts";
 import { ensureWorkingDir, lookAround, type Surroundings } from "./surroundings.ts";
@@ -50,6 +51,8 @@ export interface BuildPorts {
   readonly memoryCgroup: (sandbox: Sandbox, id: string) => string;
   /** Directory of a container's cgroup on a host with v2 alone; empty on others. */
   readonly unifiedCgroup: (sandbox: Sandbox, id: string) => string;
+  /** The node's. */
+  readonly logLimits: LogLimits;
   readonly namespaces: (sandbox: Sandbox, config: ContainerConfig) => NamespaceChoices;
   readonly sysctls: (sandbox: Sandbox) => readonly (readonly [string, string])[];
   /** Tells each notice once. */
@@ -72,6 +75,7 @@ export async function buildContainer(
 ): Promise<{ readonly user: ResolvedUser; readonly process: Process }> {
   const { container, sandbox } = build;
   checkUsers(sandbox.config, container.config);
+  const log = logLimits(ports.logLimits, sandbox.config, container.config);
   const users = pinnedUsers(ports.paths, sandbox);
   control.stage.enter("mounting the root file system");
   await mountRootfs(ports, build, users);
@@ -109,7 +113,7 @@ export async function buildContainer(
     stdinOnce: container.config.stdinOnce,
     terminal: container.config.tty,
     memoryCgroup: ports.memoryCgroup(sandbox, container.id),
-    extras: { ...NO_EXTRAS, cgroup: execParent(ports, build) },
+    extras: { recordCopy: "", log, cgroup: execParent(ports, build) },
   };
   const process = await createProcess(ports.monitors.require(sandbox.id), handler, call, control.signal);
   ports.monitors.watch(container.id, sandbox.id, process);

@@ -16,6 +16,7 @@ import { ContainerCreations, type CreationPorts } from "./container-creations.ts
 import { exited, hasRun, startFailed } from "./ending.ts";
 import { type ExecResult, execSync } from "./exec-sync.ts";
 import { Exits } from "./exits.ts";
+import { tellLoss } from "./lost-output.ts";
 import { releaseContainer } from "./release-container.ts";
 import { type ExecSession, openAttach, openExec, type SessionStreams } from "./sessions.ts";
 import { type SignalPorts, Signals } from "./signals.ts";
@@ -179,6 +180,7 @@ export class ContainerService {
       return;
     }
     if (container === undefined) return;
+    if (isAlive(container)) tellLoss(exit, this.#ports.log);
     const finishedAt = Temporal.Instant.fromEpochNanoseconds(exit.exitedNs);
     const ran = hasRun(container, exit.startedNs);
     this.settle(ran);

@@ -9,7 +9,9 @@ export type Measure =
   /** A monitor could not write a container's log any more. */
   | { readonly kind: "logError" }
   /** It can again, and this is what was lost. */
-  | { readonly kind: "logRecovered"; readonly lostBytes: number }
+  | { readonly kind: "logRecovered"; readonly lostBytes: number; readonly lostLines: number }
+  /** The file of a container's log has reached a limit. */
+  | { readonly kind: "logLimit"; readonly limit: "soft" | "hard" }
   /** So many processes of containers were killed for memory. */
   | { readonly kind: "oomKills"; readonly count: number };
 

@@ -3,7 +3,16 @@ import { step } from "../lib/steps.ts";
 import { type Frame, WireError } from "../lib/wire.ts";
 import { MonitorConnection, nextSeq, type Pending } from "./connection.ts";
 import { dial } from "./dial.ts";
-import { decodeHealth, decodeLogError, decodeLogRecovered, decodeOom, type Health } from "./events.ts";
+import {
+  decodeHealth,
+  decodeLogError,
+  decodeLogLimit,
+  decodeLogRecovered,
+  decodeOom,
+  type Health,
+  type LogLimitMet,
+  type LogRecovered,
+} from "./events.ts";
 import { type ExecSyncResult, execSync } from "./exec-sync.ts";
 import { lost, MonitorError } from "./monitor-error.ts";
 import { decodeContainer, decodeSnapshot, type MonitoredContainer, type SeenExit } from "./monitored-container.ts";
@@ -56,7 +65,9 @@ export interface MonitorOptions {
   /** Once; the monitor is gone, or a newer daemon has taken it. Nothing that was not answered will be. */
   readonly onLost: (error: MonitorError) => void;
   readonly onLogError?: (event: { readonly id: string; readonly errno: number }) => void;
-  readonly onLogRecovered?: (event: { readonly id: string; readonly lostBytes: bigint }) => void;
+  readonly onLogRecovered?: (event: LogRecovered) => void;
+  /** Once for each file and limit. */
+  readonly onLogLimit?: (event: LogLimitMet) => void;
   /** Something of a container was killed for memory, and it lives: how many were so far. */
   readonly onOom?: (event: { readonly id: string; readonly oomKills: bigint }) => void;
   /** Again and again, as long as a trouble lasts. */
@@ -195,6 +206,7 @@ export class Monitor {
     if (frame.type === EVENT.exit) this.#exited(decodeContainer(frame.payload));
     else if (frame.type === EVENT.logError) this.#options.onLogError?.(decodeLogError(frame.payload));
     else if (frame.type === EVENT.logRecovered) this.#options.onLogRecovered?.(decodeLogRecovered(frame.payload));
+    else if (frame.type === EVENT.logLimit) this.#options.onLogLimit?.(decodeLogLimit(frame.payload));
     else if (frame.type === EVENT.oom) this.#options.onOom?.(decodeOom(frame.payload));
     else if (frame.type === EVENT.health) this.#options.onHealth?.(decodeHealth(frame.payload));
   }

@@ -1,0 +1,69 @@
+import { invalidArgument } from "../lib/errors.ts";
+import { parseQuantity } from "../lib/quantity.ts";
+import type { LogLimits } from "../monitor/protocol.ts";
+import type { ContainerConfig, SandboxConfig } from "../oci/config.ts";
+
+type Ask = (name: string) => string | undefined;
+
+const PREFIX = "nacelle.dev/log-";
+const POLICIES = ["drop", "block", "rate"] as const;
+const MOST_BYTES = 2 ** 50;
+
+/**
+ * What holds for a container's log: the node's limits, and those that the container's or the pod's annotations ask for
+ * where they are stricter. Who may write a pod's annotations is not who runs the node: nothing can be lifted by them.
+ * Throws `invalidArgument` that names the annotation.
+ */
+export function logLimits(
+  node: LogLimits,
+  pod: Pick<SandboxConfig, "annotations">,
+  container: Pick<ContainerConfig, "metadata" | "annotations">,
+): LogLimits {
+  const ask: Ask = (name) =>
+    own(container.annotations, PREFIX + name) ??
+    own(pod.annotations, `${PREFIX}${name}.${container.metadata.name}`) ??
+    own(pod.annotations, PREFIX + name);
+  const rate = askedSize(ask, "rate");
+  const policy = askedPolicy(ask);
+  // A file that stops growing here would go on with a rate.
+  const isBounded = node.hard > 0 && node.policy !== "rate";
+  return {
+    soft: lower(node.soft, askedSize(ask, "soft-limit")),
+    hard: lower(node.hard, askedSize(ask, "hard-limit")),
+    policy: policy === undefined || (isBounded && policy === "rate") ? node.policy : policy,
+    rate: node.hard > 0 ? lower(node.rate, rate) : (rate ?? node.rate),
+  };
+}
+
+function own(annotations: Readonly<Record<string, string>>, name: string): string | undefined {
+  return Object.hasOwn(annotations, name) ? annotations[name] : undefined;
+}
+
+/** 0 is none. */
+function lower(node: number, asked: number | undefined): number {
+  if (asked === undefined) return node;
+  return node === 0 ? asked : Math.min(node, asked);
+}
+
+function askedSize(ask: Ask, name: string): number | undefined {
+  const text = ask(name);
+  if (text === undefined) return undefined;
+  const bytes = parseQuantity(text);
+  if (bytes !== undefined && bytes >= 1 && bytes <= MOST_BYTES) return bytes;
+  throw refused(name, text, 'a size from 1 to 1Pi, like "10Mi"');
+}
+
+function askedPolicy(ask: Ask): LogLimits["policy"] | undefined {
+  const text = ask("policy");
+  if (text === undefined) return undefined;
+  const policy = POLICIES.find((one) => one === text);
+  if (policy !== undefined) return policy;
+  throw refused("policy", text, `one of ${POLICIES.join(", ")}`);
+}
+
+function refused(name: string, text: string, expected: string): Error {
+  const annotation = PREFIX + name;
+  return invalidArgument(`annotation ${annotation}: ${JSON.stringify(text.slice(0, 40))} is not ${expected}`, {
+    annotation,
+  });
+}
