@@ -62,7 +62,8 @@ int log_open(struct log *log, const char *path)
 	log->retry_at = 0;
 	log->lost = 0;
 	log->lost_lines = 0;
-	log->limit = (struct log_limit){ .soft = 0 };
+	log->limit = (struct log_limit){ .soft = log->limit.soft, .hard = log->limit.hard, .rate = log->limit.rate,
+					 .policy = log->limit.policy };
 	if (path != log->path)
 		(void)snprintf(log->path, sizeof(log->path), "%s", path);
 	if (path[0] == 0)

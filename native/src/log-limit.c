@@ -8,7 +8,7 @@ enum { PER_SECOND = 10, SECOND_MS = 1000 };
 void limit_opened(struct log_limit *limit, uint64_t size, bool another)
 {
 	limit->size = size;
-	limit->full = limit->policy != LOG_DROP && limit->hard > 0 && size >= limit->hard;
+	limit->full = limit_slows(limit) && size >= limit->hard;
 	if (another)
 		limit->told = 0;
 }
@@ -34,7 +34,7 @@ unsigned limit_settle(struct log_limit *limit)
 {
 	unsigned reached = 0;
 
-	if (limit->policy != LOG_DROP && limit->hard > 0 && limit->size >= limit->hard)
+	if (limit_slows(limit) && limit->size >= limit->hard)
 		limit->full = true;
 	if (limit->soft > 0 && limit->size >= limit->soft)
 		reached |= LIMIT_SOFT;
@@ -43,6 +43,11 @@ unsigned limit_settle(struct log_limit *limit)
 	reached &= ~limit->told;
 	limit->told |= reached;
 	return reached;
+}
+
+bool limit_slows(const struct log_limit *limit)
+{
+	return limit->hard > 0 && limit->policy != LOG_DROP;
 }
 
 bool limit_holds(const struct log_limit *limit)
@@ -73,7 +78,7 @@ size_t limit_allows(struct log_limit *limit, uint64_t now_ms, size_t want)
 {
 	uint64_t most = limit->hard > limit->size ? limit->hard - limit->size : 0;
 
-	if (limit->hard == 0 || limit->policy == LOG_DROP)
+	if (!limit_slows(limit))
 		return want;
 	if (limit_holds(limit))
 		return 0;

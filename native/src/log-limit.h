@@ -34,6 +34,8 @@ void limit_opened(struct log_limit *limit, uint64_t size, bool another);
 size_t limit_room(struct log_limit *limit, const char *records, size_t length);
 /* All that one read gave was written, as far as it was. Which limits it reached, once per file. */
 unsigned limit_settle(struct log_limit *limit);
+/* True when there may be times at which less is read than comes. */
+bool limit_slows(const struct log_limit *limit);
 /* True when what comes waits for another file. */
 bool limit_holds(const struct log_limit *limit);
 /* How many bytes may be read now, at most `want`; 0: none before limit_wait has passed. */

@@ -172,6 +172,12 @@ void log_write(struct log *log, struct log_stream *s, const char *data, size_t l
 
 void log_flush(struct log *log, struct log_stream *s)
 {
+	if (!limit_holds(&log->limit))
+		log_end(log, s);
+}
+
+void log_end(struct log *log, struct log_stream *s)
+{
 	struct batch b = { .log = log, .stream = s };
 
 	if (log->path[0] == 0 || s->length == 0)

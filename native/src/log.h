@@ -45,7 +45,7 @@ struct log {
 	uint64_t lost_lines;     /* lines of which something is missing; a line in several records counts once */
 	uint64_t episode;        /* bytes lost since the failure began; of the last one once recovered */
 	uint64_t episode_lines;
-	struct log_limit limit;
+	struct log_limit limit;  /* what is the owner's of it is set before log_open */
 	char path[PATH_MAX];     /* empty: what is written is discarded */
 };
 
@@ -61,8 +61,10 @@ int log_make(struct log *log);
 int log_reopen(struct log *log, uint64_t *inode);
 /* Appends what was read from a stream; keeps a last line without line feed in the stream's tail. */
 void log_write(struct log *log, struct log_stream *stream, const char *data, size_t length);
-/* Writes the tail, if there is one, as a partial record. */
+/* Writes the tail, if there is one, as a partial record; not while the log waits for another file. */
 void log_flush(struct log *log, struct log_stream *stream);
+/* The same at the end of the stream, whatever the log waits for. */
+void log_end(struct log *log, struct log_stream *stream);
 void log_close(struct log *log);
 /* Returns the output buffer's memory to the kernel until it is needed again. */
 void log_give_back(void);

@@ -110,7 +110,7 @@ static const char *read_extras(struct reader *r, struct create_extras *extras)
 	(void)wire_copy(r, extras->cgroup, sizeof(extras->cgroup));
 	if (extras->record_copy[0] != 0 && extras->record_copy[0] != '/')
 		return "recordCopy";
-	if (extras->log_policy > LOG_RATE || (extras->log_policy == LOG_RATE && extras->log_rate == 0))
+	if (extras->log_policy > LOG_RATE || extras->log_rate > LOG_LIMIT_MAX || (extras->log_policy == LOG_RATE && extras->log_rate == 0))
 		return "logPolicy or logRate";
 	return extras->cgroup[0] != 0 && extras->cgroup[0] != '/' ? "cgroup" : NULL;
 }

@@ -21,6 +21,19 @@ static void tell_log(struct monitor *m, const char *id, const struct pump_report
 	connection_broadcast(m, what == LOG_FAILED ? EVT_LOG_ERROR : EVT_LOG_RECOVERED, &w);
 }
 
+static void tell_limit(struct monitor *m, const char *id, const struct pump_report *r, enum limit_reached which)
+{
+	struct writer w;
+
+	if (!(r->log_news & (unsigned)which))
+		return;
+	w = reply_begin(m);
+	wire_put_str(&w, id);
+	wire_put_u8(&w, which == LIMIT_SOFT ? 1 : 2);
+	wire_put_u64(&w, r->log_size);
+	connection_broadcast(m, EVT_LOG_LIMIT, &w);
+}
+
 /* A failure that lasts is the last thing to be told, and one that has passed the first. */
 static void tell_news(struct monitor *m, const char *id, const struct pump_report *r)
 {
@@ -28,6 +41,8 @@ static void tell_news(struct monitor *m, const char *id, const struct pump_repor
 
 	tell_log(m, id, r, first);
 	tell_log(m, id, r, first == LOG_FAILED ? LOG_RECOVERED : LOG_FAILED);
+	tell_limit(m, id, r, LIMIT_SOFT);
+	tell_limit(m, id, r, LIMIT_HARD);
 }
 
 static void heard(struct monitor *m, struct outlet *o)
@@ -88,6 +103,8 @@ int outlet_open(struct container *c, const char *path, const char *copy_path, co
 		return -EAGAIN;
 	(void)snprintf(o->log.path, sizeof(o->log.path), "%s", path);
 	(void)snprintf(o->copy_path, sizeof(o->copy_path), "%s", copy_path);
+	o->log.limit = (struct log_limit){ .soft = c->extras.log_soft, .hard = c->extras.log_hard, .rate = c->extras.log_rate,
+					   .policy = c->extras.log_policy };
 	o->report = (struct pump_report){ .news = 0 };
 	o->fds[0] = o->fds[1] = o->slave = -1;
 	o->taken = true;

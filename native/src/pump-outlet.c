@@ -38,6 +38,8 @@ static void report(struct outlet *o)
 	o->report.lost_lines = log->lost_lines;
 	o->report.log_news |= logged;
 	o->report.log_fails = log->error != 0;
+	if (logged & (LIMIT_SOFT | LIMIT_HARD))
+		o->report.log_size = log->limit.size;
 	if (logged & LOG_FAILED)
 		o->report.log_error = log->reason;
 	if (logged & LOG_RECOVERED) {
@@ -68,6 +70,12 @@ static void tail_expired(struct timer *timer)
 	report(o);
 }
 
+static void await_tail(struct outlet *o)
+{
+	if (outlet_has_tail(o) && !o->tail_timer.link)
+		timer_set(&pump.timers, &o->tail_timer, LOG_TAIL_MS, tail_expired);
+}
+
 static void take(struct pump_stream *s, const char *data, size_t length)
 {
 	struct outlet *o = s->outlet;
@@ -83,14 +91,13 @@ static void take(struct pump_stream *s, const char *data, size_t length)
 		return;
 	if (s->log.length <= length) /* the line began in what was just read */
 		o->tail_since = sys_monotonic_ms();
-	if (!o->tail_timer.link)
-		timer_set(&pump.timers, &o->tail_timer, LOG_TAIL_MS, tail_expired);
+	await_tail(o);
 }
 
 static void ended(struct pump_stream *s)
 {
 	pump_enter();
-	log_flush(&s->outlet->log, &s->log);
+	log_end(&s->outlet->log, &s->log);
 	pump_leave();
 	loop_close(&pump.loop, &s->source);
 	report(s->outlet);
@@ -107,18 +114,25 @@ static uint64_t now_ns(void)
 static void ready(struct source *source, uint32_t events)
 {
 	struct pump_stream *s = container_of(source, struct pump_stream, source);
+	struct log_limit *limit = &s->outlet->log.limit;
 	bool attached = atomic_load(&s->outlet->attached) > 0;
-	size_t most = attached ? PUMP_SHARED_CHUNK : PUMP_CHUNK;
 	uint64_t now = now_ns();
 	size_t total = 0;
+	size_t most;
 	ssize_t n;
 
 	(void)events;
 	pump_touch();
 	do {
+		most = limit_allows(limit, now / 1000000, attached ? PUMP_SHARED_CHUNK : PUMP_CHUNK);
+		if (most == 0) {
+			outlet_hold(s->outlet);
+			return;
+		}
 		n = read(source->fd, pump.chunk, most);
 		if (n > 0) {
 			total += (size_t)n;
+			limit_spend(limit, (size_t)n);
 			take(s, pump.chunk, (size_t)n);
 		}
 	} while (n == (ssize_t)most && total < ROUND && !pump.behind);
@@ -149,10 +163,11 @@ static void add(struct outlet *o)
 	for (int i = 0; i < 2; i++) {
 		o->streams[i].source.fd = o->fds[i];
 		o->fds[i] = -1;
-		o->streams[i].wide = o->slave >= 0; /* that is no pipe */
+		/* A terminal is no pipe; and what waits in a pipe of which nothing is read is lost when the container ends. */
+		o->streams[i].wide = o->slave >= 0 || limit_slows(&o->log.limit);
 		if (o->said[i].length > 0)
 			take(&o->streams[i], o->said[i].data, o->said[i].length);
-		if (o->streams[i].source.fd >= 0)
+		if (o->streams[i].source.fd >= 0 && !o->held)
 			(void)loop_add(&pump.loop, &o->streams[i].source, EPOLLIN);
 	}
 	forget_said(o);
@@ -179,6 +194,7 @@ static void stop(struct outlet *o)
 		if (o->streams[i].source.fd >= 0)
 			ended(&o->streams[i]);
 	timer_clear(&pump.timers, &o->tail_timer);
+	outlet_unhold(o);
 	if (o->slave >= 0)
 		(void)close(o->slave);
 	o->slave = -1;
@@ -217,6 +233,7 @@ static void begin(struct outlet *o)
 	pump_enter();
 	r = log_open(&o->log, o->log.path);
 	pump_leave();
+	report(o);
 	pump_answer(o, NEWS_OPENED, r);
 }
 
@@ -227,6 +244,7 @@ static void make(struct outlet *o)
 	pump_enter();
 	r = log_make(&o->log);
 	pump_leave();
+	report(o);
 	pump_answer(o, NEWS_MADE, r);
 }
 
@@ -238,10 +256,15 @@ static void reopen(struct outlet *o)
 	pump_enter();
 	r = log_reopen(&o->log, &inode);
 	pump_leave();
+	report(o);
 	pump_lock();
 	o->report.inode = inode;
 	pump_unlock();
 	pump_answer(o, NEWS_REOPENED, r);
+	if (limit_holds(&o->log.limit))
+		return;
+	outlet_resume(o);
+	await_tail(o);
 }
 
 void outlet_obey(struct outlet *o, unsigned commands)

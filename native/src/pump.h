@@ -56,6 +56,7 @@ struct pump_report {
 	uint64_t lost_lines;
 	uint64_t episode;
 	uint64_t episode_lines;
+	uint64_t log_size;  /* of the file, when it reached a limit */
 };
 
 struct pump_said {
@@ -92,6 +93,8 @@ struct outlet {
 	struct pump_stream streams[2];
 	struct timer tail_timer;
 	uint64_t tail_since;
+	bool held; /* its streams are not in the loop: the log's limits allow no reading */
+	struct timer limit_timer; /* until they do, unless only another file helps */
 	struct log log;            /* at the end, as the path is in it: of each outlet one page is used */
 } __attribute__((aligned(4096)));
 
@@ -147,6 +150,14 @@ void pump_call_attached(void);
 void outlet_obey(struct outlet *o, unsigned commands);
 /* What there is of lines without a line feed. */
 bool outlet_has_tail(const struct outlet *o);
+
+/* pump-hold.c */
+/* Nothing is read of it, and nothing wakes the pump because of it, before the limits of its log allow that. */
+void outlet_hold(struct outlet *o);
+/* Reads on, if it was held. */
+void outlet_resume(struct outlet *o);
+/* It is not held any more, and is read no more either. */
+void outlet_unhold(struct outlet *o);
 
 /* pump-copy.c */
 void copy_write(const struct outlet *o);

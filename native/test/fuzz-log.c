@@ -292,10 +292,13 @@ static void write_some(struct model *m)
 	look(m);
 }
 
-static void flush_tail(struct model *m)
+static void flush_tail(struct model *m, bool last)
 {
-	format(m, "", 0, true);
-	log_flush(&log_file, &m->stream);
+	format(m, "", 0, last || !limit_holds(&log_file.limit));
+	if (last)
+		log_end(&log_file, &m->stream);
+	else
+		log_flush(&log_file, &m->stream);
 	look(m);
 }
 
@@ -372,7 +375,7 @@ static void step(void)
 
 	switch (fuzz_below(16)) {
 	case 0:
-		flush_tail(m);
+		flush_tail(m, fuzz_once_in(4));
 		break;
 	case 1:
 		change_disk();
@@ -401,15 +404,16 @@ static void round_of_log(void)
 	verified = 0;
 	for (int i = 0; i < 2; i++)
 		streams[i] = (struct model){ .stream = { .name = i == 0 ? "stdout" : "stderr", .tail = streams[i].held } };
-	CHECK(log_open(&log_file, path) == 0);
+	log_file.limit = (struct log_limit){ .soft = 0 };
 	if (fuzz_once_in(2))
 		limit_some();
+	CHECK(log_open(&log_file, path) == 0);
 	for (int i = 0; i < OPERATIONS; i++)
 		step();
 	disk.error = 0;
 	now += LOG_RETRY_MS;
 	for (int i = 0; i < 2; i++)
-		flush_tail(&streams[i]);
+		flush_tail(&streams[i], true);
 	CHECK(sums.taken == sums.kept + log_file.lost);
 	log_close(&log_file);
 }

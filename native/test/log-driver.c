@@ -30,7 +30,7 @@ int main(int argc, char **argv)
 			log_flush(&log, &streams[head[1] - 1]);
 	}
 	for (int i = 0; i < 2; i++)
-		log_flush(&log, &streams[i]);
+		log_end(&log, &streams[i]);
 	log_close(&log);
 	return log.lost == 0 && log.error == 0 ? 0 : 1;
 }

@@ -137,7 +137,7 @@ export class Sandbox implements Disposable {
   readonly #exits = new Map<string, PromiseWithResolvers<SeenExit>>();
   readonly #lose: (error: MonitorError) => void;
   onLogNews: () => void = () => undefined;
-  /** What is told of memory and health, for `told`. */
+  /** What is told of limits, memory and health, for `told`. */
   readonly #told: object[] = [];
   #onTold: () => void = () => undefined;
 
@@ -157,6 +157,7 @@ export class Sandbox implements Disposable {
       onLost: (error) => sandbox.#lose(error),
       onLogError: (event) => sandbox.#news("error", event.errno),
       onLogRecovered: (event) => sandbox.#news("recovered", event.lostBytes),
+      onLogLimit: (event) => sandbox.#tell(event),
       onOom: (event) => sandbox.#tell(event),
       onHealth: (event) => sandbox.#tell(event),
     });
@@ -184,7 +185,7 @@ export class Sandbox implements Disposable {
     return known;
   }
 
-  /** The next OOM or HEALTH event. */
+  /** The next LOG_LIMIT, OOM or HEALTH event. */
   async told(): Promise<object> {
     for (;;) {
       const event = this.#told.shift();
