@@ -4,7 +4,7 @@ import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import type { LogLimits } from "../../src/monitor/protocol.ts";
+import { type LogLimits, NO_EXTRAS } from "../../src/monitor/protocol.ts";
 import {
   type Bundle,
   bundle,
@@ -20,7 +20,6 @@ import {
 const node = new Node();
 after(() => node[Symbol.asyncDispose]());
 
-const NONE: LogLimits = { soft: 0, hard: 0, policy: "drop", rate: 0 };
 const LINE = 100;
 const RECORD = 40 + LINE;
 /** One read of the pump, and what its headers add to such lines. */
@@ -32,7 +31,7 @@ async function printer(s: Sandbox, limits: Partial<LogLimits>, lines: number, is
   writeFileSync(join(node.rootfs, "lines"), file);
   const command = isAsked ? "while read n && [ -z $n ]; do cat /lines; done" : "cat /lines";
   const b = bundle(s.place, "crun", "c1", ["sh", "-c", command]);
-  const extras = { recordCopy: "", cgroup: "", log: { ...NONE, ...limits } };
+  const extras = { ...NO_EXTRAS, log: { ...NO_EXTRAS.log, ...limits } };
   await s.monitor.create("c1", createRequest(b, { stdin: isAsked, extras }));
   await s.monitor.start("c1", startCall(b));
   return b;
@@ -97,8 +96,8 @@ test("a file that was there counts with its size", async () => {
   using s = await node.sandbox();
   const b = bundle(s.place, "crun", "c1", ["echo", "more"]);
   writeFileSync(b.logPath, `${"2026-01-01T00:00:00.000000000Z stdout F before\n".repeat(10)}`);
-  const log = { ...NONE, soft: 100, hard: 470 };
-  await s.monitor.create("c1", createRequest(b, { extras: { recordCopy: "", cgroup: "", log } }));
+  const log = { ...NO_EXTRAS.log, soft: 100, hard: 470 };
+  await s.monitor.create("c1", createRequest(b, { extras: { ...NO_EXTRAS, log } }));
   await s.monitor.start("c1", startCall(b));
   assert.equal((await s.exited("c1")).logLostBytes, 5n);
   assert.equal(statSync(b.logPath).size, 470);
@@ -106,7 +105,9 @@ test("a file that was there counts with its size", async () => {
   await remove(s, b);
 });
 
-test("who prints beyond a limit that blocks waits for the next file, and nothing is lost", { timeout: 60_000 }, async () => {
+test("who prints beyond a limit that blocks waits for the next file, and nothing is lost", {
+  timeout: 60_000,
+}, async () => {
   using s = await node.sandbox();
   const lines = 30_000;
   const hard = 500_000;
