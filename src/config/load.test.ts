@@ -34,7 +34,10 @@ const errors: readonly (readonly [yaml: string, message: string])[] = [
   ["streaming: {port: 1e3}", 'f.yaml:1: streaming.port: expected a whole number from 0 to 65535, not "1e3"'],
   ["defaultUlimits: {nofile: '9:8'}", 'f.yaml:1: defaultUlimits.nofile: expected soft not above hard, not "9:8"'],
   ["cni: {binDirs: /a}", 'f.yaml:1: cni.binDirs: expected a list; each: an absolute path, not "/a"'],
-  ["logs: {hardLimit: 10MB}", 'f.yaml:1: logs.hardLimit: expected a size like 500k, 10Mi or 1Gi, or 0 for none, not "10MB"'],
+  [
+    "logs: {hardLimit: 10MB}",
+    'f.yaml:1: logs.hardLimit: expected a size like 500k, 10Mi or 1Gi, or 0 for none, not "10MB"',
+  ],
   ["logs: {rate: 0}", 'f.yaml:1: logs.rate: expected a size like 500k, 10Mi or 1Gi, not "0"'],
   ["root: [/a]", "f.yaml:1: root: expected an absolute path, not a list"],
   ["__proto__: {a: b}", "f.yaml:1: unknown key __proto__"],
