@@ -62,10 +62,13 @@ function bytesOf({ extent }: Workbench, { line }: Shape): number {
 /** What the writer does when its reader throws all away: more than what is measured, or it is the writer that is measured. */
 function writerAlone(bench: Workbench, shape: Shape): number {
   const bytes = bytesOf(bench, shape);
-  const begin = performance.now();
-  const command = `"$0" ${bytes} ${shape.line} ${shape.chunk} | dd of=/dev/null bs=256k status=none`;
-  execFileSync("sh", ["-c", command, bench.writer]);
-  return bytes / 1e3 / (performance.now() - begin);
+  const command = `"$0" ${bytes} ${shape.line} ${shape.chunk} | "$0"`;
+  const speeds = [1, 2, 3].map(() => {
+    const begin = performance.now();
+    execFileSync("sh", ["-c", command, bench.writer]);
+    return bytes / 1e3 / (performance.now() - begin);
+  });
+  return Math.max(...speeds);
 }
 
 async function monitorRun(bench: Workbench, s: Sandbox, watch: Stopwatch, shape: Shape, round: number): Promise<Run> {

@@ -5,7 +5,7 @@ import { MonitorError } from "../../src/monitor/monitor-error.ts";
 
 /**
  * rotator SOCKET EPOCH ID LOG: a daemon that does nothing but rotate a container's log ten times a second, until it is
- * killed or the container ends. Says a line for each rotation, and "exited" at the end.
+ * killed or the container ends. Says "ready", "rotated" each time, and "exited" at the end.
  */
 const [socketPath = "", epoch = "", id = "", log = ""] = process.argv.slice(2);
 const say = (line: string) => process.stdout.write(`${line}\n`);
@@ -20,7 +20,8 @@ const monitor = await Monitor.connect({
 const [container] = await monitor.snapshot();
 if (container?.state === "exited") ended.resolve(true);
 // What an earlier one had begun is brought to its end.
-else await reopen();
+if (container?.state === "running") await reopen();
+say("ready");
 for (let count = 0; !(await Promise.race([ended.promise, delay(100, false)])); count += 1) {
   if (!existsSync(log)) continue;
   renameSync(log, `${log}.${epoch.padStart(6, "0")}.${String(count).padStart(6, "0")}`);

@@ -1,6 +1,8 @@
 /* writer BYTES LINE CHUNK [numbered]: prints lines of LINE bytes in writes of CHUNK bytes, BYTES in all, as fast as it can.
- * Numbered lines hold their number in decimal, so that none can be lost, doubled or out of order unseen. */
-#include <stdio.h>
+ * Numbered lines hold their number in decimal, so that none can be lost, doubled or out of order unseen. Without arguments it
+ * is a reader that throws all away and has as large a pipe as can be. */
+#define _GNU_SOURCE
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -51,8 +53,19 @@ static int numbered(unsigned long long lines, size_t length, size_t chunk)
 	return 0;
 }
 
+static int drain(void)
+{
+	ssize_t got;
+	(void)fcntl(0, F_SETPIPE_SZ, MOST);
+	while ((got = read(0, buffer, MOST)) > 0)
+		;
+	return got < 0;
+}
+
 int main(int argc, char **argv)
 {
+	if (argc == 1)
+		return drain();
 	if (argc < 4)
 		return 2;
 	unsigned long long bytes = strtoull(argv[1], NULL, 10);
