@@ -64,6 +64,7 @@ export interface ContainerOptions {
   readonly securityContext?: Message;
   /** More fields of `linux.resources`. */
   readonly resources?: Message;
+  readonly annotations?: Readonly<Record<string, string>>;
 }
 
 /** A container's configuration as a kubelet sends it; without a command it waits until it is told to end. */
@@ -79,7 +80,7 @@ export function containerConfig(name: string, options: ContainerOptions = {}): M
     mounts: [...(options.mounts ?? []), ...terminationMount(options.terminationPath)],
     devices: options.devices ?? [],
     labels: { "io.kubernetes.container.name": name },
-    annotations: { "io.kubernetes.container.restartCount": String(attempt) },
+    annotations: { "io.kubernetes.container.restartCount": String(attempt), ...options.annotations },
     logPath: options.logPath ?? "",
     linux: {
       resources: {

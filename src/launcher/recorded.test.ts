@@ -24,7 +24,7 @@ import {
   message,
 } from "./protocol.ts";
 
-/** Reads an operation of PERFORM by its kind, as version 1 describes it in native/README.md. */
+/** Reads an operation of PERFORM by its kind, as native/README.md describes it. */
 const operations: Readonly<Record<number, (r: PayloadReader) => Operation>> = {
   1: (r) => ({ op: "mkdir", path: r.str(), mode: r.u32(), parents: r.u8() !== 0 }),
   2: (r) => ({ op: "rmdir", path: r.str() }),
@@ -61,9 +61,27 @@ const operations: Readonly<Record<number, (r: PayloadReader) => Operation>> = {
   18: (r) => ({ op: "removeCgroup", paths: r.list((item) => item.str()) }),
   19: (r) => ({ op: "statfs", path: r.str() }),
   20: (r) => ({ op: "diskUsage", path: r.str() }),
+  24: (r) => ({ op: "userNamespace", path: r.str(), uidMap: r.str(), gidMap: r.str() }),
+  26: (r) => ({
+    op: "mountOverlay",
+    user: r.str(),
+    target: r.str(),
+    chdir: r.str(),
+    data: r.str(),
+    lower: r.list((item) => item.str()),
+  }),
+  27: (r) => ({ op: "chown", path: r.str(), uid: r.u32(), gid: r.u32() }),
+  28: (r) => ({
+    op: "mkdirInRoot",
+    root: r.str(),
+    path: r.str(),
+    mode: r.u32(),
+    owner: { uid: r.u32(), gid: r.u32() },
+  }),
+  29: (r) => ({ op: "tryIdmap", user: r.str(), path: r.str() }),
 };
 
-/** Reads a request as version 1 describes it, and writes it as this version does. */
+/** Reads a request as it is described, and writes it as this version does. */
 const rewritten: Readonly<Record<number, (r: PayloadReader) => Buffer>> = {
   [message.run]: (r) => {
     const head = { owner: r.str(), what: r.str(), deadlineMs: r.u32(), cwd: r.str() };

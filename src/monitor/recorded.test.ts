@@ -2,9 +2,10 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { decodedWhole, type RecordedFrame, recordedFrames, recordedVersions } from "../lib/recorded.fixture.ts";
 import { PayloadReader, REPLY } from "../lib/wire.ts";
-import { decodeLogError, decodeLogRecovered } from "./events.ts";
+import { decodeHealth, decodeLogError, decodeLogLimit, decodeLogRecovered, decodeOom } from "./events.ts";
 import { decodeContainer, decodeSnapshot } from "./monitored-container.ts";
 import {
+  type CreateExtras,
   decodeCreated,
   decodeError,
   decodeExecEnd,
@@ -21,17 +22,21 @@ import {
   encodeSignal,
   encodeStart,
   MESSAGE,
+  type PipeOwner,
 } from "./protocol.ts";
+import { decodeStreamExit, encodeAttach, encodeExecStream, encodeInput, type StreamChoice } from "./stream-protocol.ts";
 
 const texts = (r: PayloadReader): string[] => r.list((item) => item.str());
 
-/** Reads a request as version 1 describes it in native/README.md, and writes it as this version does. */
+/** Reads a request as native/README.md describes it, in any version, and writes it as this version does. */
 const rewritten: Readonly<Record<number, (r: PayloadReader) => Buffer>> = {
   [MESSAGE.snapshot]: () => Buffer.alloc(0),
   [MESSAGE.create]: (r) => {
     const id = r.str();
     const call = { deadlineMs: r.u32(), cwd: r.str(), argv: texts(r), env: texts(r), logPath: r.str() };
-    return encodeCreate(id, { ...call, uid: r.u32(), gid: r.u32(), stdin: (r.u16() & 1) !== 0 });
+    const [uid, gid, flags] = [r.u32(), r.u32(), r.u16()];
+    const input = { stdin: (flags & 1) !== 0, stdinOnce: (flags & 2) !== 0, terminal: (flags & 4) !== 0 };
+    return encodeCreate(id, { ...call, uid, gid, ...input, memoryCgroup: r.str(), ...extras(r) });
   },
   [MESSAGE.start]: (r) => encodeStart(r.str(), { deadlineMs: r.u32(), argv: texts(r), env: texts(r) }),
   [MESSAGE.runtime]: (r) => {
@@ -42,13 +47,48 @@ const rewritten: Readonly<Record<number, (r: PayloadReader) => Buffer>> = {
   [MESSAGE.exec]: (r) => {
     const id = r.str();
     const limits = { timeoutMs: r.u32(), deadlineMs: r.u32(), maxOutput: Number(r.u64()) };
-    return encodeExec(id, { ...limits, argv: texts(r), env: texts(r), process: r.bytes() });
+    return encodeExec(id, { ...limits, argv: texts(r), env: texts(r), process: r.bytes(), ...owner(r) });
   },
+  [MESSAGE.execStream]: (r) => {
+    const id = r.str();
+    const deadlineMs = r.u32();
+    const bits = r.u8();
+    const streams = { ...choice(bits), terminal: (bits & 8) !== 0, width: r.u16(), height: r.u16() };
+    return encodeExecStream(id, {
+      deadlineMs,
+      ...streams,
+      argv: texts(r),
+      env: texts(r),
+      process: r.bytes(),
+      ...owner(r),
+    });
+  },
+  [MESSAGE.attach]: (r) => encodeAttach(r.str(), choice(r.u8())),
+  [MESSAGE.input]: (r) => encodeInput(r.bytes()),
+  [MESSAGE.stdinClose]: () => Buffer.alloc(0),
   [MESSAGE.logReopen]: (r) => encodeId(r.str()),
   [MESSAGE.ackExit]: (r) => encodeId(r.str()),
   [MESSAGE.release]: (r) => encodeId(r.str()),
   [MESSAGE.shutdown]: () => Buffer.alloc(0),
 };
+
+function choice(bits: number): StreamChoice {
+  return { stdin: (bits & 1) !== 0, stdout: (bits & 2) !== 0, stderr: (bits & 4) !== 0 };
+}
+
+/** Of a process's pipes; monitors that were first recorded did not know it. */
+function owner(r: PayloadReader): { readonly owner?: PipeOwner } {
+  return r.left === 0 ? {} : { owner: { uid: r.u32(), gid: r.u32() } };
+}
+
+/** Of CREATE, since version 2. */
+function extras(r: PayloadReader): { readonly extras?: CreateExtras } {
+  if (r.left === 0) return {};
+  const recordCopy = r.str();
+  const [soft, hard] = [Number(r.u64()), Number(r.u64())];
+  const policy = (["drop", "block", "rate"] as const)[r.u8()] ?? "drop";
+  return { extras: { recordCopy, log: { soft, hard, policy, rate: Number(r.u64()) }, cgroup: r.str() } };
+}
 
 const answers: Readonly<Record<number, (payload: Buffer) => unknown>> = {
   [MESSAGE.hello | REPLY]: decodeHello,
@@ -66,6 +106,13 @@ const answers: Readonly<Record<number, (payload: Buffer) => unknown>> = {
   [EVENT.execOutput]: decodeExecOutput,
   [EVENT.logError]: decodeLogError,
   [EVENT.logRecovered]: decodeLogRecovered,
+  [EVENT.logLimit]: decodeLogLimit,
+  [EVENT.oom]: decodeOom,
+  [EVENT.health]: decodeHealth,
+  [MESSAGE.execStream | REPLY]: decodeNothing,
+  [EVENT.execExit]: decodeStreamExit,
+  [MESSAGE.attach | REPLY]: decodeNothing,
+  [EVENT.attachEnd]: decodeNothing,
 };
 
 for (const version of recordedVersions()) {
