@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { copyFile, rename, rm } from "node:fs/promises";
+import { copyFile, readFile, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test, { after, before, describe } from "node:test";
@@ -23,10 +23,11 @@ describe("processes that are lost", () => {
   });
 
   /** A sandbox with one running container. */
-  async function pod(name: string, handler: string, options: SandboxOptions = {}) {
+  async function pod(name: string, handler: string, options: SandboxOptions = {}, script?: string) {
     const config = sandboxConfig(name, options);
     const { podSandboxId } = await node.cri.call("RunPodSandbox", { config, runtimeHandler: handler });
-    const request = { podSandboxId, sandboxConfig: config, config: containerConfig(name) };
+    const inside = containerConfig(name, script === undefined ? {} : { command: ["sh", "-c", script] });
+    const request = { podSandboxId, sandboxConfig: config, config: inside };
     const { containerId } = await node.cri.call("CreateContainer", request);
     await node.cri.call("StartContainer", { containerId });
     return { podSandboxId, containerId };
@@ -83,6 +84,20 @@ describe("processes that are lost", () => {
       process.kill(pid, "SIGKILL");
     }
     assert.equal((await exited(made.containerId)).exitCode, 255);
+    await removed(made);
+  });
+
+  test("what ended before its hanging monitor was killed has its own exit code", async () => {
+    const made = await pod("early", "runc", {}, "trap 'exit 7' TERM; sleep 1000 & wait");
+    const { info } = await node.cri.call("ContainerStatus", { containerId: made.containerId, verbose: true });
+    const { pid } = JSON.parse(info.info ?? "{}");
+    const monitors = await processes("nacelle-monitor");
+    for (const monitor of monitors) process.kill(monitor, "SIGSTOP");
+    process.kill(pid, "SIGTERM");
+    while (!/\) Z /.test(await readFile(`/proc/${pid}/stat`, "utf8")));
+    for (const monitor of monitors) process.kill(monitor, "SIGKILL");
+    const { exitCode, reason } = await exited(made.containerId);
+    assert.deepEqual([exitCode, reason], [7, "Error"]);
     await removed(made);
   });
 

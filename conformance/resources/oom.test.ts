@@ -125,6 +125,8 @@ for (const handler of ["runc", "crun"]) {
       const one = await started("stopped", `${HOG}; touch /go/lived; sleep 1000`);
       const cmd = ["sh", "-c", "until [ -e /go/lived ]; do sleep 0.02; done"];
       await node.cri.call("ExecSync", { containerId: one.containerId, cmd });
+      const deadline = AbortSignal.timeout(30_000);
+      while (!(await node.server.logTail()).includes("killed processes of a container")) deadline.throwIfAborted();
       await node.cri.call("StopContainer", { containerId: one.containerId, timeout: "0" });
       assert.deepEqual(await ending(one), [137, "Error"]);
       await remove(one);

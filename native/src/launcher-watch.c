@@ -62,12 +62,20 @@ static void tell(struct launcher *launcher, size_t i, struct process_exit exit)
 	forget(launcher, i);
 }
 
-/* Its parent reaps it any moment, and then the kernel tells how it ended; a parent that does not is waited for a second. */
+/* What is left of it tells until its parent has reaped it, any moment; the kernel tells after that, from Linux 6.15 on. */
+static struct process_exit exit_of(const struct watch *watch)
+{
+	struct process_exit exit = process_exit_of_zombie(watch->pid, watch->start_time);
+
+	return exit.known ? exit : process_exit_info(watch->source.fd);
+}
+
+/* One that is neither to be seen nor reaped is waited for a second. */
 static void on_exit_event(struct source *source, uint32_t events)
 {
 	struct watch *watch = container_of(source, struct watch, source);
 	struct launcher *launcher = watch->launcher;
-	struct process_exit exit = process_exit_info(source->fd);
+	struct process_exit exit = exit_of(watch);
 	siginfo_t info = { .si_pid = 0 };
 
 	if (exit.known || (events & EPOLLHUP)) {
@@ -101,7 +109,7 @@ uint64_t watch_deadlines(struct launcher *launcher, uint64_t now)
 		if (watch->deadline > now)
 			next = next == 0 || watch->deadline < next ? watch->deadline : next;
 		else if (watch->deadline)
-			tell(launcher, i, process_exit_info(watch->source.fd));
+			tell(launcher, i, exit_of(watch));
 	}
 	return next;
 }

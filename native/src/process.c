@@ -23,11 +23,20 @@ struct pidfd_info {
 #define INFO_EXIT (UINT64_C(1) << 3)
 #define GET_INFO _IOWR(0xFF, 11, struct pidfd_info)
 
+/* From one field of /proc/PID/stat to another: both are the blanks before them. NULL: there is none. */
+static const char *skip_fields(const char *at, int from, int to)
+{
+	for (int field = from; field < to && at; field++)
+		at = strchr(at + 1, ' ');
+	return at;
+}
+
 int process_stat(pid_t pid, struct process_stat *stat)
 {
 	char path[40];
 	char text[1024];
-	char *at;
+	const char *at;
+	const char *end;
 	ssize_t n;
 	int parent;
 	int group;
@@ -43,12 +52,12 @@ int process_stat(pid_t pid, struct process_stat *stat)
 	stat->parent = parent;
 	stat->group = group;
 	stat->session = session;
-	at++; /* the blank before field 3 */
-	for (int field = 3; field < 22 && at; field++)
-		at = strchr(at + 1, ' ');
+	at = skip_fields(at + 1, 3, 22);
 	if (!at)
 		return -ESRCH;
 	stat->start_time = strtoull(at + 1, NULL, 10);
+	end = skip_fields(at, 22, 52);
+	stat->wait_status = end ? (int32_t)strtol(end + 1, NULL, 10) : 0;
 	return 0;
 }
 
@@ -91,6 +100,16 @@ struct process_exit process_exit_info(int pidfd)
 	if (ioctl(pidfd, GET_INFO, &info) < 0 || !(info.mask & INFO_EXIT))
 		return (struct process_exit){ .known = false };
 	return process_exit_of_wait(info.exit_code);
+}
+
+struct process_exit process_exit_of_zombie(pid_t pid, uint64_t start_time)
+{
+	struct process_stat stat;
+
+	/* 0 is also what the kernel says to who may not know. */
+	if (process_stat(pid, &stat) < 0 || stat.start_time != start_time || stat.state != 'Z' || stat.wait_status == 0)
+		return (struct process_exit){ .known = false };
+	return process_exit_of_wait(stat.wait_status);
 }
 
 struct process_exit process_exit_of(int32_t code, int32_t status)

@@ -13,6 +13,7 @@ struct process_stat {
 	pid_t group;
 	pid_t session;
 	uint64_t start_time; /* field 22, clock ticks since boot */
+	int32_t wait_status; /* of a zombie; 0 for who may not trace it */
 };
 
 /* As EXITED, EXIT and RUN report it: code is CLD_EXITED, CLD_KILLED or CLD_DUMPED, status the exit code or signal. */
@@ -32,6 +33,8 @@ uint64_t process_ticks(void);
 int process_open(pid_t pid, uint64_t start_time);
 /* How a process ended that somebody else has reaped; needs PIDFD_INFO_EXIT (Linux 6.15), else `known` is false. */
 struct process_exit process_exit_info(int pidfd);
+/* How a process ended that nobody has reaped yet, unless with 0; else `known` is false. */
+struct process_exit process_exit_of_zombie(pid_t pid, uint64_t start_time);
 /* From si_code and si_status of waitid(2), or from a wait status. */
 struct process_exit process_exit_of(int32_t code, int32_t status);
 struct process_exit process_exit_of_wait(int32_t wait_status);

@@ -5,6 +5,7 @@ import { once } from "node:events";
 import { mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { createConnection } from "node:net";
 import { join } from "node:path";
+import type { Writable } from "node:stream";
 import { describe, it } from "node:test";
 import { encodeFrame, PayloadReader, PayloadWriter } from "../../src/lib/wire.ts";
 import { binary, isAlive, options, processesWith, RawLauncher, Site, startTime, until } from "./launcher-fixture.ts";
@@ -127,6 +128,22 @@ describe("the launcher", () => {
     assert.deepEqual(await site.exited("c/1"), { key: "c/1", ending: { siCode: 2, siStatus: 15 } });
     await assert.rejects(launcher.watch("c/1", pid, 1n), { kind: "notFound" });
     await launcher.unwatch("c/1");
+  });
+
+  it("tells how one ended whose parent does not reap it", async () => {
+    await using site = new Site();
+    const launcher = await site.start();
+    const parent = spawn("/bin/sh", ["-c", "(read line; exit 42) <&3 & echo $!; kill -STOP $$"], {
+      stdio: ["ignore", "pipe", "ignore", "pipe"],
+    });
+    assert.ok(parent.stdout !== null);
+    const [said] = await once(parent.stdout, "data");
+    const pid = Number(String(said));
+    await launcher.watch("c/3", pid, startTime(pid));
+    (parent.stdio[3] as Writable).end("\n");
+    assert.deepEqual(await site.exited("c/3"), { key: "c/3", ending: { siCode: 1, siStatus: 42 } });
+    parent.kill("SIGKILL");
+    await once(parent, "exit");
   });
 
   it("reaps what is re-parented to it and tells how it ended", async () => {
