@@ -273,16 +273,27 @@ static void process_ready(struct source *source, uint32_t events)
 		settle(e);
 }
 
+static struct exec *find(pid_t pid)
+{
+	for (size_t i = 0; i < MAX_EXECS; i++)
+		if (execs[i].pid == pid && execs[i].process.fd >= 0 && execs[i].monitor)
+			return &execs[i];
+	return NULL;
+}
+
+bool exec_is_of(pid_t pid)
+{
+	return find(pid) != NULL;
+}
+
 bool exec_exited(struct monitor *m, pid_t pid)
 {
+	struct exec *e = find(pid);
+
 	(void)m;
-	for (size_t i = 0; i < MAX_EXECS; i++) {
-		if (execs[i].pid == pid && execs[i].process.fd >= 0 && execs[i].monitor) {
-			execs[i].process.ready(&execs[i].process, EPOLLIN);
-			return true;
-		}
-	}
-	return false;
+	if (e)
+		e->process.ready(&e->process, EPOLLIN);
+	return e != NULL;
 }
 
 /* Killed, yet not gone: the answer does not wait for it, the slot does. */

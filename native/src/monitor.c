@@ -17,6 +17,9 @@
 
 enum { STACK_USED = 128 * 1024 }; /* never more, of which what is mapped at all is given back */
 
+/* How long who has ended may be left while runtimes are at work. */
+enum { REAP_MS = 1000 };
+
 static struct monitor monitor;
 
 void monitor_give_back(void *memory, size_t size)
@@ -99,20 +102,62 @@ static bool dispatch_exit(struct monitor *m, pid_t pid)
 	return exec_exited(m, pid);
 }
 
+/* A child that has ended, which stays one; 0: none has. */
+static pid_t ended_child(void)
+{
+	siginfo_t info = { .si_pid = 0 };
+
+	return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 ? 0 : info.si_pid;
+}
+
+static bool is_known(const struct monitor *m, pid_t pid)
+{
+	for (size_t i = 0; i < MAX_CONTAINERS; i++)
+		if (m->containers[i].status.pid == pid && m->containers[i].process.fd >= 0)
+			return true;
+	return exec_is_of(pid);
+}
+
+/*
+ * While runtimes are at work: who is older than all of them was made by none of them. Without this what the containers of
+ * a busy pod that share the host's process ids leave behind would never be reaped.
+ */
+static void reap_old(struct timer *timer)
+{
+	struct monitor *m = container_of(timer, struct monitor, strangers);
+	uint64_t oldest = UINT64_MAX;
+	struct process_stat stat;
+	char path[64];
+	char *at = (char *)m->payload;
+	char *end;
+
+	for (size_t i = 0; i < MAX_JOBS; i++)
+		if (m->jobs[i].done && m->jobs[i].begun_ticks < oldest)
+			oldest = m->jobs[i].begun_ticks;
+	monitor_touch(m);
+	(void)snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+	if (sys_read_file(path, at, sizeof(m->payload)) < 0)
+		return;
+	for (long pid = strtol(at, &end, 10); end != at; pid = strtol(at, &end, 10)) {
+		at = end;
+		/* Those that are known are told of by their own descriptors. */
+		if (process_stat((pid_t)pid, &stat) == 0 && stat.state == 'Z' && stat.start_time < oldest && !is_known(m, (pid_t)pid))
+			(void)waitid(P_PID, (id_t)pid, &(siginfo_t){ .si_pid = 0 }, WEXITED | WNOHANG);
+	}
+}
+
 void monitor_reap(struct monitor *m)
 {
-	if (m->jobs_in_flight > 0)
+	if (m->jobs_in_flight > 0) {
+		if (!m->strangers.link && ended_child() != 0)
+			timer_set(&m->timers, &m->strangers, REAP_MS, reap_old);
 		return;
+	}
 	if (m->sweep_since > 0)
 		sweep(m);
-	for (;;) {
-		siginfo_t info = { .si_pid = 0 };
-
-		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0)
-			return;
-		if (!dispatch_exit(m, info.si_pid))
-			(void)waitid(P_PID, (id_t)info.si_pid, &info, WEXITED | WNOHANG);
-	}
+	for (pid_t pid = ended_child(); pid != 0; pid = ended_child())
+		if (!dispatch_exit(m, pid))
+			(void)waitid(P_PID, (id_t)pid, &(siginfo_t){ .si_pid = 0 }, WEXITED | WNOHANG);
 }
 
 static void children_ready(struct source *source, uint32_t events)

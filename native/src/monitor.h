@@ -229,6 +229,7 @@ struct monitor {
 	struct source children;
 	struct source pump; /* has news; in the loop once there was a container */
 	struct timer idle;
+	struct timer strangers; /* children that nobody waits for are looked at while runtimes are at work */
 	bool used;          /* big buffers were touched since the idle timer was set */
 	uint64_t epoch;     /* the highest seen */
 	uint64_t start_time;
@@ -366,6 +367,8 @@ void exec_resume(struct exec *exec);
 void exec_give_back(void);
 /* If `pid` is an exec's process, handles its end. */
 bool exec_exited(struct monitor *m, pid_t pid);
+/* Whether it is an exec's process that has not been reaped. */
+bool exec_is_of(pid_t pid);
 
 /* monitor-input.c */
 /* Takes over the write end of a pipe, or a terminal, which does not block. */

@@ -1,10 +1,23 @@
 import assert from "node:assert/strict";
-import { readdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { MonitorConnection, nextSeq } from "../../src/monitor/connection.ts";
 import { MonitorError } from "../../src/monitor/monitor-error.ts";
 import { encodeExec, MESSAGE } from "../../src/monitor/protocol.ts";
-import { execRequest, gone, Node, openFds, remove, run } from "./monitor-fixture.ts";
+import {
+  bundle,
+  createRequest,
+  execRequest,
+  gone,
+  Node,
+  openFds,
+  processState,
+  remove,
+  run,
+  script,
+  startCall,
+} from "./monitor-fixture.ts";
 
 const node = new Node();
 after(() => node[Symbol.asyncDispose]());
@@ -87,6 +100,28 @@ test("when the caller stops waiting the process is killed", { timeout: 30_000 },
   await gone("91002");
   await assert.rejects(s.monitor.execSync("c1", execRequest(b, ["sleep", "91003"]), AbortSignal.abort()));
   await remove(s, b);
+});
+
+test("what a command leaves behind is reaped although runtimes are at work", { timeout: 60_000 }, async () => {
+  using s = await node.sandbox();
+  const b = bundle(s.place, "crun", "c1", ["sleep", "1000"]);
+  const config = join(b.bundle, "config.json");
+  const spec = JSON.parse(readFileSync(config, "utf8"));
+  spec.linux.namespaces = spec.linux.namespaces.filter(({ type }: { type: string }) => type !== "pid");
+  writeFileSync(config, JSON.stringify(spec));
+  await s.monitor.create("c1", createRequest(b));
+  await s.monitor.start("c1", startCall(b));
+  const { stdout } = await s.monitor.execSync("c1", execRequest(b, ["sh", "-c", "sleep 91004 & echo $!"]));
+  const pid = Number(stdout.toString());
+  assert.equal((await processState(pid))?.parent, s.place.pid);
+  const started = join(s.place.dir, "started");
+  const runtime = script(s.place, "slow", `echo >${started}; exec sleep 91005`);
+  const ends = assert.rejects(s.monitor.runtime("/", { argv: [runtime], env: [], deadlineMs: 60_000 }), /LOST/);
+  while (!existsSync(started)) await s.monitor.snapshot();
+  process.kill(pid, "SIGKILL");
+  while ((await processState(pid)) !== undefined) await s.monitor.snapshot();
+  process.kill(s.place.pid, "SIGKILL");
+  await ends;
 });
 
 test("a thousand execs cost no descriptor, and the container none of them", { timeout: 120_000 }, async () => {
