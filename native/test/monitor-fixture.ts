@@ -156,7 +156,7 @@ export class Sandbox implements Disposable {
       onExit: (container) => sandbox.#exit(container.id).resolve(container),
       onLost: (error) => sandbox.#lose(error),
       onLogError: (event) => sandbox.#news("error", event.errno),
-      onLogRecovered: (event) => sandbox.#news("recovered", event.lostBytes),
+      onLogRecovered: (event) => sandbox.#news("recovered", event.lostBytes, event.lostLines),
       onLogLimit: (event) => sandbox.#tell(event),
       onOom: (event) => sandbox.#tell(event),
       onHealth: (event) => sandbox.#tell(event),

@@ -5,6 +5,7 @@ import { readdirSync, readFileSync, renameSync, statSync, writeFileSync } from "
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { type LogLimits, NO_EXTRAS } from "../../src/monitor/protocol.ts";
+import { parseExitRecord } from "../../src/monitor/record.ts";
 import {
   type Bundle,
   bundle,
@@ -60,6 +61,8 @@ test("beyond the hard limit whole records are dropped, counted, and told once", 
   assert.equal(statSync(b.logPath).size, kept * RECORD);
   assert.equal(exit.logLostBytes, BigInt((1_000 - kept) * LINE));
   assert.equal(exit.logLostLines, BigInt(1_000 - kept));
+  const record = parseExitRecord(readFileSync(join(s.place.dir, "c1.exit")));
+  assert.deepEqual([record?.logLostBytes, record?.logLostLines], [exit.logLostBytes, exit.logLostLines]);
   const told = [await s.told(), await s.told()] as { limit: string; size: bigint }[];
   assert.deepEqual(
     told.map(({ limit }) => limit),

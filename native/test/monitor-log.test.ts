@@ -154,17 +154,19 @@ test("a full file system costs the output meanwhile, said and counted, and never
       feed();
       await s.monitor.snapshot();
     }
-    await news(4);
+    await news(5);
     const [recovered] = await s.monitor.snapshot();
     const log = parseLog(readFileSync(logPath, "utf8"));
     assert.equal(s.logNews[2], "recovered");
     assert.ok(log.stdout.split("\n").every((line) => line === "" || line.length === 65));
     assert.equal(recovered?.logLostBytes, s.logNews[3]);
+    assert.equal(s.logNews[3], BigInt(Number(s.logNews[4]) * 66));
     // It ends by itself, when it has written all that it was fed.
     execFileSync("sh", ["-c", `echo end > /proc/${container?.pid}/fd/0`]);
     const exit = await s.exited("c1");
     const end = parseLog(readFileSync(logPath, "utf8"));
     assert.equal(BigInt(end.stdout.length) + exit.logLostBytes, BigInt(fed));
+    assert.equal(exit.logLostBytes, (exit.logLostLines ?? 0n) * 66n);
     await remove(s, b);
   } finally {
     execFileSync("umount", ["-l", small]);

@@ -57,7 +57,7 @@ describe("the limits of a log", () => {
 
   it("are refused by name when they are none", () => {
     const bad = ["0", "-1", "many", "2Pi", ""].map((text) => ({ [key("hard-limit")]: text }));
-    for (const annotations of [...bad, { [key("policy")]: "delete" }, { [key("rate")]: "fast" }]) {
+    for (const annotations of [...bad, { [key("policy.web")]: "delete" }, { [key("rate")]: "fast" }]) {
       const [name = ""] = Object.keys(annotations);
       const isRefusal = (e: unknown) =>
         e instanceof DomainError && e.kind === "invalidArgument" && e.message.startsWith(`annotation ${name}: `);

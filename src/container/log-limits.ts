@@ -3,7 +3,11 @@ import { parseQuantity } from "../lib/quantity.ts";
 import type { LogLimits } from "../monitor/protocol.ts";
 import type { ContainerConfig, SandboxConfig } from "../oci/config.ts";
 
-type Ask = (name: string) => string | undefined;
+interface Asked {
+  readonly annotation: string;
+  readonly text: string;
+}
+type Ask = (name: string) => Asked | undefined;
 
 const PREFIX = "nacelle.dev/log-";
 const POLICIES = ["drop", "block", "rate"] as const;
@@ -23,20 +27,21 @@ export function logLimits(
     own(container.annotations, PREFIX + name) ??
     own(pod.annotations, `${PREFIX}${name}.${container.metadata.name}`) ??
     own(pod.annotations, PREFIX + name);
-  const rate = askedSize(ask, "rate");
-  const policy = askedPolicy(ask);
+  const rate = askedSize(ask("rate"));
+  const policy = askedPolicy(ask("policy"));
   // A file that stops growing here would go on with a rate.
   const isBounded = node.hard > 0 && node.policy !== "rate";
   return {
-    soft: lower(node.soft, askedSize(ask, "soft-limit")),
-    hard: lower(node.hard, askedSize(ask, "hard-limit")),
+    soft: lower(node.soft, askedSize(ask("soft-limit"))),
+    hard: lower(node.hard, askedSize(ask("hard-limit"))),
     policy: policy === undefined || (isBounded && policy === "rate") ? node.policy : policy,
     rate: node.hard > 0 ? lower(node.rate, rate) : (rate ?? node.rate),
   };
 }
 
-function own(annotations: Readonly<Record<string, string>>, name: string): string | undefined {
-  return Object.hasOwn(annotations, name) ? annotations[name] : undefined;
+function own(annotations: Readonly<Record<string, string>>, annotation: string): Asked | undefined {
+  const text = Object.hasOwn(annotations, annotation) ? annotations[annotation] : undefined;
+  return text === undefined ? undefined : { annotation, text };
 }
 
 /** 0 is none. */
@@ -45,25 +50,21 @@ function lower(node: number, asked: number | undefined): number {
   return node === 0 ? asked : Math.min(node, asked);
 }
 
-function askedSize(ask: Ask, name: string): number | undefined {
-  const text = ask(name);
-  if (text === undefined) return undefined;
-  const bytes = parseQuantity(text);
+function askedSize(asked: Asked | undefined): number | undefined {
+  if (asked === undefined) return undefined;
+  const bytes = parseQuantity(asked.text);
   if (bytes !== undefined && bytes >= 1 && bytes <= MOST_BYTES) return bytes;
-  throw refused(name, text, 'a size from 1 to 1Pi, like "10Mi"');
+  throw refused(asked, 'a size from 1 to 1Pi, like "10Mi"');
 }
 
-function askedPolicy(ask: Ask): LogLimits["policy"] | undefined {
-  const text = ask("policy");
-  if (text === undefined) return undefined;
-  const policy = POLICIES.find((one) => one === text);
+function askedPolicy(asked: Asked | undefined): LogLimits["policy"] | undefined {
+  if (asked === undefined) return undefined;
+  const policy = POLICIES.find((one) => one === asked.text);
   if (policy !== undefined) return policy;
-  throw refused("policy", text, `one of ${POLICIES.join(", ")}`);
+  throw refused(asked, `one of ${POLICIES.join(", ")}`);
 }
 
-function refused(name: string, text: string, expected: string): Error {
-  const annotation = PREFIX + name;
-  return invalidArgument(`annotation ${annotation}: ${JSON.stringify(text.slice(0, 40))} is not ${expected}`, {
-    annotation,
-  });
+function refused({ annotation, text }: Asked, expected: string): Error {
+  const found = JSON.stringify(text.slice(0, 40));
+  return invalidArgument(`annotation ${annotation}: ${found} is not ${expected}`, { annotation });
 }
