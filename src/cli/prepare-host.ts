@@ -38,6 +38,7 @@ export async function prepareHost({ config, log, launcher, paths, binary }: Host
     ensureMountPoints(launcher, paths.mounts, paths.netnsDir),
     readResolvConf(),
     makePauseRoot(paths.pauseRootfs, binary),
+    mkdir(paths.exits, { recursive: true, mode: 0o700 }),
     ...["m", "p", "u"].map((name) => mkdir(join(paths.runDir, name), { recursive: true, mode: 0o700 })),
     ...Object.keys(config.runtimes).map((name) => mkdir(paths.runtimeRoot(name), { recursive: true, mode: 0o700 })),
   ]);

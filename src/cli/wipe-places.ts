@@ -82,7 +82,8 @@ async function removeLeftCgroup(directory: string): Promise<void> {
 
 async function removeRoot({ root }: Config, tally: WipeTally): Promise<void> {
   const names = await readdir(root).catch(() => []);
-  const ours = /^(?:state\.db.*|owner(?:\.new)?|trials\.json(?:\.new)?|reserve|layers|containers|checkpoints|pause)$/;
+  const ours =
+    /^(?:state\.db.*|owner(?:\.new)?|trials\.json(?:\.new)?|reserve|layers|containers|checkpoints|exits|pause)$/;
   for (const name of names.filter((one) => ours.test(one))) await remove(tally, join(root, name));
   await removeIfEmpty(root);
 }

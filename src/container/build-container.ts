@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Operation, Operations } from "../launcher/operations.ts";
 import type { FlightControl } from "../lib/flights.ts";
 import { orAborted } from "../lib/or-aborted.ts";
-import { type LogLimits, NO_EXTRAS } from "../monitor/protocol.ts";
+import type { LogLimits } from "../monitor/protocol.ts";
 import type { ContainerConfig } from "../oci/config.ts";
 import { pickOciVersion } from "../oci/handler.ts";
 import { buildSpec } from "../oci/spec/build.ts";
@@ -113,7 +113,7 @@ export async function buildContainer(
     stdinOnce: container.config.stdinOnce,
     terminal: container.config.tty,
     memoryCgroup: ports.memoryCgroup(sandbox, container.id),
-    extras: { ...NO_EXTRAS, log, cgroup: execParent(ports, build) },
+    extras: { recordCopy: ports.paths.exitCopy(container.id), log, cgroup: execParent(ports, build) },
   };
   const process = await createProcess(ports.monitors.require(sandbox.id), handler, call, control.signal);
   ports.monitors.watch(container.id, sandbox.id, process);

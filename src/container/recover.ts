@@ -1,10 +1,14 @@
+import { readdir, rm } from "node:fs/promises";
+import { join } from "node:path";
 import type { Operations } from "../launcher/operations.ts";
 import { messageOf } from "../lib/errors.ts";
 import type { Retries } from "../lib/retries.ts";
 import type { MonitoredContainer } from "../monitor/monitored-container.ts";
+import type { ExitRecord } from "../monitor/record.ts";
 import type { Handlers } from "../sandbox/handlers.ts";
 import type { Monitors } from "../sandbox/monitors.ts";
 import type { Paths } from "../sandbox/paths.ts";
+import { Records } from "../sandbox/records.ts";
 import { deleteProcess } from "../sandbox/runtime-calls.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import type { SandboxNetwork } from "../sandbox/sandbox-network.ts";
@@ -15,7 +19,7 @@ import type { Store } from "../state/store.ts";
 import { type Container, isAlive } from "./container.ts";
 import type { ContainerService } from "./container-service.ts";
 import type { ContainerStore } from "./container-store.ts";
-import { endedUnseen } from "./ending.ts";
+import { endedUnseen, exited, hasRun } from "./ending.ts";
 import { monitorLost } from "./lost-monitor.ts";
 
 export interface RecoverPorts {
@@ -53,12 +57,15 @@ export async function recover(ports: RecoverPorts): Promise<void> {
 }
 
 /** One transaction: nothing of the last boot lives, and nothing may look as if it did, whenever we are killed. */
-async function recoverFromReboot({ store, sandboxes, containers, network, now }: RecoverPorts): Promise<void> {
+async function recoverFromReboot({ store, sandboxes, containers, network, paths, now }: RecoverPorts): Promise<void> {
   const at = now();
-  const ended: Change[] = containers
-    .list()
-    .filter(isAlive)
-    .map((container) => containers.updated(endedUnseen(container, "Rebooted", "the machine was rebooted", at)));
+  const copies = new Records(paths.exits);
+  const ended = await Promise.all(
+    containers
+      .list()
+      .filter(isAlive)
+      .map(async (container) => containers.updated(endedBefore(container, await copies.exit(container.id), at))),
+  );
   const dead: Change[] = sandboxes
     .list()
     .filter(({ state }) => state.phase === "ready")
@@ -67,6 +74,17 @@ async function recoverFromReboot({ store, sandboxes, containers, network, now }:
     );
   const debts = network.list().flatMap(({ sandboxId }) => network.abandoned(sandboxId));
   await store.save([store.bootRecorded(), ...ended, ...dead, ...debts]);
+  // What they told is stored now; no monitor lives that would remove them.
+  for (const name of await readdir(paths.exits).catch(() => [])) await rm(join(paths.exits, name), { force: true });
+}
+
+/** As its monitor had recorded it, when the daemon had not stored that before the reboot. */
+function endedBefore(container: Container, record: ExitRecord | undefined, now: Temporal.Instant): Container {
+  if (record?.state !== "exited" || record.id !== container.id) {
+    return endedUnseen(container, "Rebooted", "the machine was rebooted", now);
+  }
+  const finishedAt = Temporal.Instant.fromEpochNanoseconds(record.exitedNs);
+  return exited(hasRun(container, record.startedNs), { ...record, isKilledByUs: false }, finishedAt);
 }
 
 async function recoverSandbox(ports: RecoverPorts, sandbox: Sandbox): Promise<void> {

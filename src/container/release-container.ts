@@ -29,6 +29,7 @@ export async function releaseContainer(ports: ReleasePorts, container: Container
   const entry = handlers.findOf(sandbox);
   if (entry !== undefined) await deleteProcess(operations, entry.handler, id);
   const cgroup = cgroupDirs(sandbox, id);
+  const copy = paths.exitCopy(id);
   await operations.perform(
     [
       { op: "killCgroup", paths: cgroup },
@@ -37,6 +38,8 @@ export async function releaseContainer(ports: ReleasePorts, container: Container
       ...unmountImages(paths, container),
       { op: "rmtree", path: paths.bundle(id) },
       ...snapshots.remove(id),
+      // Its monitor has removed it, unless that was lost before.
+      ...(copy === "" ? [] : [{ op: "unlink", path: copy } as const]),
     ],
     { owner: id, what: "freeing the container's files", deadlineMs: 60_000 },
   );

@@ -1,9 +1,9 @@
 import { PayloadReader, WireError } from "../lib/wire.ts";
 import { type ExitCounts, readCounts } from "./monitored-container.ts";
 
-const SIZE = 512;
+export const EXIT_RECORD_SIZE = 512;
 const MAGIC = "NCLEXIT1";
-const CRC_AT = SIZE - 4;
+const CRC_AT = EXIT_RECORD_SIZE - 4;
 const ID_AT = 72;
 const COUNTS_AT = 136;
 
@@ -26,7 +26,7 @@ export interface ExitRecord extends ExitCounts {
 
 /** Parses the bytes of an exit record; `undefined` for anything that is not one, whole and unharmed. */
 export function parseExitRecord(bytes: Buffer): ExitRecord | undefined {
-  if (bytes.length !== SIZE || bytes.toString("latin1", 0, MAGIC.length) !== MAGIC) return undefined;
+  if (bytes.length !== EXIT_RECORD_SIZE || bytes.toString("latin1", 0, MAGIC.length) !== MAGIC) return undefined;
   if (bytes.readUInt32LE(CRC_AT) !== crc32c(bytes.subarray(0, CRC_AT))) return undefined;
   const r = new PayloadReader(bytes.subarray(MAGIC.length, ID_AT));
   try {

@@ -1,5 +1,7 @@
 import { join } from "node:path";
 
+const MAX_EXIT_COPY = 383;
+
 /**
  * Where everything of a sandbox or a container lies. Each path follows from the id alone, so that what a killed
  * daemon left behind can be found and freed without any memory of it.
@@ -64,6 +66,17 @@ export class Paths {
   /** A container's writable layer and anonymous volumes; survives a reboot only as garbage. */
   writable(containerId: string): string {
     return join(this.root, "containers", containerId);
+  }
+
+  /** Second exit records, for a reboot before the exits they tell of were stored. */
+  get exits(): string {
+    return join(this.root, "exits");
+  }
+
+  /** Empty where the path would be longer than a monitor takes it: then there is none. */
+  exitCopy(containerId: string): string {
+    const path = join(this.exits, `${containerId}.exit`);
+    return Buffer.byteLength(path) <= MAX_EXIT_COPY ? path : "";
   }
 
   /** What checkpoints in progress have written so far; nothing in it is worth keeping. */

@@ -1,6 +1,6 @@
-import { readFile, writeFile } from "node:fs/promises";
+import { open, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type ExitRecord, parseExitRecord } from "../monitor/record.ts";
+import { EXIT_RECORD_SIZE, type ExitRecord, parseExitRecord } from "../monitor/record.ts";
 
 /** A process that is the same one for ever (within a boot). */
 interface MonitorProcess {
@@ -30,6 +30,13 @@ export class Records {
 
   /** What the monitor wrote about a container; undefined when nothing, or nothing whole. */
   async exit(id: string): Promise<ExitRecord | undefined> {
-    return readFile(join(this.#directory, `${id}.exit`)).then(parseExitRecord, () => undefined);
+    return readStart(join(this.#directory, `${id}.exit`)).then(parseExitRecord, () => undefined);
   }
+}
+
+/** A byte more than a record has, if there is one: then it is none. */
+async function readStart(path: string): Promise<Buffer> {
+  await using file = await open(path);
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(EXIT_RECORD_SIZE + 1));
+  return buffer.subarray(0, bytesRead);
 }
