@@ -1,16 +1,11 @@
-#include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "monitor.h"
-#include "sys.h"
+#include "ring.h"
 
 enum {
-	RING = 256 * 1024,
-	PIECE = 16 * 1024,     /* of one OUTPUT; what is lost is lost in such pieces */
 	PENDING = 64 * 1024,   /* unsent bytes up to which the connection is given more */
 	STALL_MS = 30000,
-	PIECE_HEADER = 5,      /* u8 stream, u32 length, as in OUTPUT */
 };
 
 /* What stands below `outlet` is the pump's as well, and looked at with the lock held. */
@@ -25,65 +20,10 @@ struct attach {
 	uint8_t streams;
 	bool called;        /* control was, and did not come yet */
 	bool full;          /* the connection takes nothing now: control comes by itself */
-	uint8_t *ring;      /* pieces, which may go over its end */
-	size_t begin;
-	size_t length;
-	uint64_t gaps[2];   /* bytes of stdout and stderr that were lost before what is in the ring */
+	struct ring ring;
 };
 
 static struct attach attaches[MAX_SESSIONS];
-
-/* A copy to or from the ring, `at` bytes after its beginning. */
-static void ring_copy(struct attach *a, size_t at, uint8_t *bytes, size_t length, bool in)
-{
-	size_t place = (a->begin + at) % RING;
-	size_t first = length < RING - place ? length : RING - place;
-
-	if (in) {
-		memcpy(a->ring + place, bytes, first);
-		memcpy(a->ring, bytes + first, length - first);
-	} else {
-		memcpy(bytes, a->ring + place, first);
-		memcpy(bytes + first, a->ring, length - first);
-	}
-}
-
-/* Length of the first piece, with its header. */
-static size_t first_piece(struct attach *a, uint8_t *stream)
-{
-	uint8_t header[PIECE_HEADER] = { 0 };
-	struct reader r = wire_reader(header, sizeof(header));
-
-	ring_copy(a, 0, header, sizeof(header), false);
-	*stream = wire_u8(&r);
-	return PIECE_HEADER + wire_u32(&r);
-}
-
-static void drop_piece(struct attach *a, size_t length)
-{
-	a->begin = (a->begin + length) % RING;
-	a->length -= length;
-}
-
-/* Makes room by losing the oldest. */
-static void keep(struct attach *a, uint8_t stream, const char *data, size_t length)
-{
-	uint8_t header[PIECE_HEADER] = { 0 };
-	struct writer w = wire_writer(header, sizeof(header));
-
-	while (RING - a->length < PIECE_HEADER + length) {
-		uint8_t oldest;
-		size_t piece = first_piece(a, &oldest);
-
-		a->gaps[oldest - 1] += piece - PIECE_HEADER;
-		drop_piece(a, piece);
-	}
-	wire_put_u8(&w, stream);
-	wire_put_u32(&w, (uint32_t)length);
-	ring_copy(a, a->length, header, sizeof(header), true);
-	ring_copy(a, a->length + PIECE_HEADER, (uint8_t *)(uintptr_t)data, length, true);
-	a->length += PIECE_HEADER + length;
-}
 
 static void set(struct attach *a, struct attach to)
 {
@@ -107,7 +47,7 @@ static void leave(struct attach *a)
 {
 	stop_listening(a);
 	timer_clear(&a->monitor->timers, &a->timer);
-	(void)munmap(a->ring, RING);
+	ring_close(&a->ring);
 	a->connection->attach = NULL;
 	set(a, (struct attach){ .monitor = NULL });
 }
@@ -125,8 +65,8 @@ static void send_gaps(struct attach *a)
 	uint64_t gaps[2];
 
 	pump_lock();
-	memcpy(gaps, a->gaps, sizeof(gaps));
-	memset(a->gaps, 0, sizeof(a->gaps));
+	memcpy(gaps, a->ring.gaps, sizeof(gaps));
+	memset(a->ring.gaps, 0, sizeof(a->ring.gaps));
 	pump_unlock();
 	for (uint8_t i = 0; i < 2; i++) {
 		struct writer w = reply_begin(a->monitor);
@@ -150,19 +90,16 @@ static bool move_piece(struct attach *a)
 	bool room = has_room(a);
 	size_t piece = 0;
 	uint8_t *at = NULL;
-	uint8_t stream;
 
 	pump_lock();
-	if (a->length > 0 && room) {
-		piece = first_piece(a, &stream);
+	if (a->ring.length > 0 && room) {
+		piece = ring_first(&a->ring);
 		at = connection_reserve(a->connection, piece);
 	}
-	if (at) {
-		ring_copy(a, 0, at, piece, false);
-		drop_piece(a, piece);
-	} else {
-		a->full = a->length > 0;
-	}
+	if (at)
+		ring_take(&a->ring, at, piece);
+	else
+		a->full = a->ring.length > 0;
 	pump_unlock();
 	if (at)
 		connection_commit(a->connection, EVT_EXEC_OUTPUT, a->seq, piece);
@@ -174,7 +111,7 @@ static bool is_empty(struct attach *a)
 	bool empty;
 
 	pump_lock();
-	empty = a->length == 0 && a->gaps[0] + a->gaps[1] == 0;
+	empty = ring_is_empty(&a->ring);
 	pump_unlock();
 	return empty;
 }
@@ -239,9 +176,8 @@ bool attach_tee(struct outlet *o, uint8_t stream, const char *data, size_t lengt
 
 		if (!hears(a, o, stream))
 			continue;
-		for (size_t at = 0; at < length; at += PIECE)
-			keep(a, stream, data + at, length - at < PIECE ? length - at : PIECE);
-		behind = behind || (!a->full && a->length > RING / 2);
+		ring_keep(&a->ring, stream, data, length);
+		behind = behind || (!a->full && a->ring.length > RING / 2);
 		if (a->called || a->full)
 			continue;
 		a->called = call = true;
@@ -298,13 +234,14 @@ void attach_resize(struct attach *a, uint16_t width, uint16_t height)
 static void attach(struct monitor *m, struct request *to, struct container *c, uint8_t streams)
 {
 	struct attach *a = attaches;
-	void *ring;
+	struct ring ring;
+	int r;
 
 	if (!request_room(m, to))
 		return;
-	ring = mmap(NULL, RING, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (ring == MAP_FAILED) {
-		reply_text(m, to, ERR_SYSCALL, errno, "mmap");
+	r = ring_open(&ring);
+	if (r < 0) {
+		reply_text(m, to, ERR_SYSCALL, -r, "mmap");
 		return;
 	}
 	while (a->monitor)

@@ -121,19 +121,19 @@ void connection_send(struct connection *c, uint16_t type, uint16_t flags, uint64
 	commit(c, (struct frame_header){ .length = (uint32_t)length, .type = type, .flags = flags, .seq = seq });
 }
 
-void connection_broadcast(struct monitor *m, uint16_t type, const struct writer *payload)
+bool connection_broadcast(struct monitor *m, uint16_t type, const struct writer *payload)
 {
-	for (size_t i = 0; i < MAX_CONNECTIONS; i++)
-		if (connection_is_open(&m->connections[i]) && m->connections[i].kind == KIND_CONTROL)
-			connection_send(&m->connections[i], type, 0, 0, payload->data, payload->length);
-}
+	bool told = false;
 
-bool connection_is_watched(struct monitor *m)
-{
-	for (size_t i = 0; i < MAX_CONNECTIONS; i++)
-		if (connection_is_open(&m->connections[i]) && m->connections[i].kind == KIND_CONTROL && !m->connections[i].closing)
-			return true;
-	return false;
+	for (size_t i = 0; i < MAX_CONNECTIONS; i++) {
+		struct connection *c = &m->connections[i];
+
+		if (!connection_is_open(c) || c->kind != KIND_CONTROL)
+			continue;
+		connection_send(c, type, 0, 0, payload->data, payload->length);
+		told = told || !c->closing;
+	}
+	return told;
 }
 
 void connection_end_all(struct monitor *m)

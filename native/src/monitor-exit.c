@@ -31,7 +31,8 @@ void exit_stored(struct container *c)
 	c->copied = false;
 }
 
-static void tell(struct container *c)
+/* True when there is somebody. */
+static bool tell(struct container *c)
 {
 	struct writer w = reply_begin(c->monitor);
 
@@ -39,25 +40,26 @@ static void tell(struct container *c)
 	wire_put_u64(&w, c->status.log_lost_lines);
 	wire_put_u64(&w, c->status.ooms);
 	wire_put_u64(&w, c->status.oom_group_kills);
-	connection_broadcast(c->monitor, EVT_EXIT, &w);
+	return connection_broadcast(c->monitor, EVT_EXIT, &w);
 }
 
 static void finish(struct container *c)
 {
 	struct monitor *m = c->monitor;
+	bool told;
 
 	timer_clear(&m->timers, &c->timer);
 	c->status.log_lost = pump_lost(c->outlet, &c->status.log_lost_lines);
 	c->status.state = STATE_EXITED;
 	(void)record_write(c->record_fd, &c->status);
 	container_close(c);
-	tell(c);
+	told = tell(c);
 	attach_finish(c);
 	/* A runtime that hangs in `start` would hold the container for ever; one that works returns by itself. */
 	if (c->killed && c->job)
 		job_expire(c->job);
 	/* On a disk, which may be slow: for a daemon that is not there now, or not for long. */
-	if (connection_is_watched(m))
+	if (told)
 		timer_set(&m->timers, &c->timer, COPY_MS, not_acknowledged);
 	else
 		write_copy(c);

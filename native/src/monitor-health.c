@@ -11,7 +11,7 @@ void health_tell(const struct container *c, enum health what, uint64_t since)
 	wire_put_str(&w, c->status.id);
 	wire_put_u8(&w, (uint8_t)what);
 	wire_put_u32(&w, (uint32_t)((sys_monotonic_ms() - since) / 1000));
-	connection_broadcast(c->monitor, EVT_HEALTH, &w);
+	(void)connection_broadcast(c->monitor, EVT_HEALTH, &w);
 }
 
 static void cannot_end(struct timer *timer)

@@ -88,7 +88,7 @@ static void look(struct container *c)
 	w = reply_begin(c->monitor);
 	wire_put_str(&w, c->status.id);
 	wire_put_u64(&w, kills);
-	connection_broadcast(c->monitor, EVT_OOM, &w);
+	(void)connection_broadcast(c->monitor, EVT_OOM, &w);
 }
 
 static void look_again(struct timer *timer)

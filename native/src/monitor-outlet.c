@@ -18,7 +18,7 @@ static void tell_log(struct monitor *m, const char *id, const struct pump_report
 		wire_put_u64(&w, r->episode);
 		wire_put_u64(&w, r->episode_lines);
 	}
-	connection_broadcast(m, what == LOG_FAILED ? EVT_LOG_ERROR : EVT_LOG_RECOVERED, &w);
+	(void)connection_broadcast(m, what == LOG_FAILED ? EVT_LOG_ERROR : EVT_LOG_RECOVERED, &w);
 }
 
 static void tell_limit(struct monitor *m, const char *id, const struct pump_report *r, enum limit_reached which)

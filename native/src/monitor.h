@@ -280,9 +280,8 @@ void connection_resume(struct connection *c);
 void connection_release(struct connection *c);
 /* Ends the connection from the loop, not at once; `flush`: after everything was sent. */
 void connection_end(struct connection *c, bool flush);
-void connection_broadcast(struct monitor *m, uint16_t type, const struct writer *payload);
-/* True when somebody is told of events. */
-bool connection_is_watched(struct monitor *m);
+/* True when there is somebody to be told. */
+bool connection_broadcast(struct monitor *m, uint16_t type, const struct writer *payload);
 /* Ends all of them at once, and the listener: this process does. */
 void connection_end_all(struct monitor *m);
 void connection_give_back(struct monitor *m);

@@ -153,7 +153,7 @@ describe("the monitor", () => {
 
   it("reads what containers say by lengths alone", () => {
     const payload = monitor.filter(({ object }) =>
-      /^(log|pump|monitor-(output|attach|input|connection|exec))/.test(object),
+      /^(log|pump|ring|monitor-(output|attach|input|connection|exec))/.test(object),
     );
     assert.ok(payload.length > 4);
     // The path of a log is no payload.
