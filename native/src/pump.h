@@ -15,6 +15,13 @@
 #include "record.h"
 #include "timer.h"
 
+/* A sanitizer's run time needs a stack of its own measure, and calls that the pump does not. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define PUMP_SANITIZED 1
+#else
+#define PUMP_SANITIZED 0
+#endif
+
 enum {
 	OUTLETS = 128,           /* more than containers: the pump may let go of one late, or never */
 	OUTLET_WORDS = OUTLETS / 64,
