@@ -186,3 +186,51 @@ test("who prints beyond a limit with a rate is slowed down, and nothing is lost"
   assert.deepEqual(((await s.told()) as { limit: string }).limit, "hard");
   await remove(s, b);
 });
+
+test("a container beyond its rate wakes the monitor ten times a second, not more", { timeout: 60_000 }, async () => {
+  using s = await node.sandbox();
+  const b = await printer(s, { hard: 10_000, policy: "rate", rate: 10_000 }, 10_000);
+  await s.told();
+  const begun = performance.now();
+  const before = wakeUps(s);
+  await s.monitor.execSync("c1", execRequest(b, ["sleep", "3"]));
+  const count = wakeUps(s) - before;
+  const seconds = (performance.now() - begun) / 1000;
+  // Once a second memory is looked at, and tails are; the others are for the log.
+  assert.ok(count <= 12 * seconds + 3, `${count} in ${seconds} s`);
+  await s.monitor.signal("c1", 9);
+  await s.exited("c1");
+  await remove(s, b);
+});
+
+test("a terminal is held back as pipes are", { timeout: 60_000 }, async () => {
+  using s = await node.sandbox();
+  const lines = 5_000;
+  writeFileSync(
+    join(node.rootfs, "lines"),
+    upTo(lines)
+      .map((i) => `${i}\n`)
+      .join(""),
+  );
+  const b = bundle(s.place, "crun", "c1", ["sh", "-c", "cat /lines; read n"], { terminal: true });
+  const hard = 50_000;
+  const log = { ...NO_EXTRAS.log, hard, policy: "block" } as const;
+  await s.monitor.create("c1", createRequest(b, { terminal: true, stdin: true, extras: { ...NO_EXTRAS, log } }));
+  await s.monitor.start("c1", startCall(b));
+  const files: string[] = [];
+  const size = upTo(lines).reduce((sum, i) => sum + 40 + String(i).length + 2, 0);
+  for (let left = size; left >= hard; ) {
+    await s.told();
+    left -= statSync(b.logPath).size;
+    files.push(`${b.logPath}.${files.length}`);
+    renameSync(b.logPath, files.at(-1) ?? "");
+    await s.monitor.reopenLog("c1");
+  }
+  const input = { stdin: true, stdout: false, stderr: false };
+  using session = await s.monitor.attach("c1", input, new AbortController().signal);
+  await session.write(Buffer.from("end\n"));
+  assert.equal((await s.exited("c1")).logLostBytes, 0n);
+  assert.deepEqual([...files, b.logPath].flatMap(numbersOf).slice(0, lines), upTo(lines));
+  assert.ok(files.length >= 3);
+  await remove(s, b);
+});

@@ -30,6 +30,12 @@ export function checkConfig(config: Config): void {
     throw invalidArgument('metrics.listen: expected host:port, like "127.0.0.1:9400"', { key: "metrics.listen" });
   }
   checkStreaming(config);
+  const { softLimit, hardLimit } = config.logs;
+  if (hardLimit > 0 && softLimit > hardLimit) {
+    throw invalidArgument("logs.softLimit: above logs.hardLimit, where no log comes; set a lower one or none", {
+      key: "logs.softLimit",
+    });
+  }
   refuseUnserved(config);
 }
 

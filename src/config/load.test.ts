@@ -167,6 +167,7 @@ describe("checkConfig", () => {
     ["defaultRuntime=kata", /^defaultRuntime: there is no "kata" in runtimes \(runc, crun\)/],
     ["workload.pingGroupRange=all", /two group ids/],
     ["metrics.listen=9400", /expected host:port/],
+    ["logs={softLimit: 2Mi, hardLimit: 1Mi}", /^logs.softLimit: above logs.hardLimit/],
   ];
   for (const [set, message] of wrong) {
     it(`refuses ${set.slice(0, 40)}`, () => {
