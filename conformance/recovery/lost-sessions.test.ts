@@ -1,12 +1,11 @@
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
 import test, { after, before, describe } from "node:test";
 import { status } from "@grpc/grpc-js";
 import { hasStatus } from "../harness/cri-client.ts";
 import { SpdyClient } from "../harness/spdy-client.ts";
 import { exec, removePod, runPod, SpdySession, streamUrl } from "../harness/streams.ts";
 import { TestNode } from "../harness/test-node.ts";
-import { processes } from "./processes.ts";
+import { processes, sleeping } from "./processes.ts";
 
 /** Says something, so that it is known to be there, and stays. */
 const stays = ["sh", "-c", "echo up; exec sleep 95001"];
@@ -34,7 +33,7 @@ for (const runtime of ["crun", "runc"] as const) {
       const forwarded = clients.use(await forward(podSandboxId, containerId));
       const waiting = node.cri.call("ExecSync", { containerId, cmd: stays });
       const refused = assert.rejects(waiting, (error) => hasStatus(error, status.UNAVAILABLE));
-      while ((await commands("95001")) < 2);
+      while ((await sleeping("95001")) < 2);
 
       for (const pid of await processes("nacelle-monitor")) process.kill(pid, "SIGKILL");
 
@@ -43,7 +42,7 @@ for (const runtime of ["crun", "runc"] as const) {
       await assert.rejects(attached.exitCode(), /monitor|connection/);
       await forwarded.data.ended.catch(() => undefined);
       await ended(containerId);
-      assert.deepEqual([await commands("95001"), await commands("95002")], [0, 0]);
+      assert.deepEqual([await sleeping("95001"), await sleeping("95002")], [0, 0]);
       const next = node.cri.call("ExecSync", { containerId, cmd: ["true"] });
       await assert.rejects(next, (error) => hasStatus(error, status.FAILED_PRECONDITION));
       await removePod(node.cri, podSandboxId);
@@ -90,15 +89,4 @@ for (const runtime of ["crun", "runc"] as const) {
 
 async function heard(session: SpdySession): Promise<void> {
   await new Promise<void>((resolve) => session.stream("stdout").listen(() => resolve()));
-}
-
-/** How many processes sleep for so long. */
-async function commands(seconds: string): Promise<number> {
-  const found = await Promise.all((await processes("sleep")).map((pid) => isSleeping(pid, seconds)));
-  return found.filter(Boolean).length;
-}
-
-async function isSleeping(pid: number, seconds: string): Promise<boolean> {
-  const text = await readFile(`/proc/${pid}/cmdline`, "latin1").catch(() => "");
-  return text.includes(seconds);
 }

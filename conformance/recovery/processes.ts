@@ -11,3 +11,14 @@ export async function processes(name: string): Promise<readonly number[]> {
   }
   return found;
 }
+
+/** How many processes sleep for so many seconds. */
+export async function sleeping(seconds: string): Promise<number> {
+  const found = await Promise.all((await processes("sleep")).map((pid) => isSleeping(pid, seconds)));
+  return found.filter(Boolean).length;
+}
+
+async function isSleeping(pid: number, seconds: string): Promise<boolean> {
+  const text = await readFile(`/proc/${pid}/cmdline`, "latin1").catch(() => "");
+  return text.includes(seconds);
+}
