@@ -10,6 +10,12 @@ int outlet_open(struct container *c, const char *path, const char *copy_path, co
 /* The pump keeps it as long as it must; the container has none any more. */
 void outlet_let_go(struct container *c);
 
+/* monitor-stall.c */
+/* Tells of disks that do not answer, by this fd of the pump's. 0 or -errno. */
+int stall_watch(struct monitor *m, int fd);
+/* Something was heard of the pump: what was told may be over. */
+void stall_over(void);
+
 /* What the pump has to say to a container. `error` is 0 or -errno. */
 void container_log_opened(struct container *c, int error);
 void container_log_made(struct container *c, int error);

@@ -70,6 +70,7 @@ static void ready(struct source *source, uint32_t events)
 	bool attached = pump_heard(which);
 
 	(void)events;
+	stall_over();
 	for (size_t i = 0; i < OUTLETS; i++)
 		if (which[i / 64] & (UINT64_C(1) << i % 64))
 			heard(m, &outlets[i]);
@@ -79,13 +80,14 @@ static void ready(struct source *source, uint32_t events)
 
 static int listen_to_pump(struct monitor *m)
 {
-	int fd;
-	int r = pump_start(&fd);
+	struct pump_fds fds;
+	int r = pump_start(&fds);
 
 	if (r < 0 || m->pump.ready)
 		return r;
-	m->pump = (struct source){ .fd = fd, .ready = ready };
-	return loop_add(&m->loop, &m->pump, EPOLLIN);
+	m->pump = (struct source){ .fd = fds.news, .ready = ready };
+	r = loop_add(&m->loop, &m->pump, EPOLLIN);
+	return r < 0 ? r : stall_watch(m, fds.watch);
 }
 
 int outlet_open(struct container *c, const char *path, const char *copy_path, const char **call)

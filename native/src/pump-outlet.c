@@ -63,7 +63,7 @@ static void tail_expired(struct timer *timer)
 		return;
 	}
 	pump_touch();
-	pump_enter();
+	pump_enter(o);
 	for (int i = 0; i < 2; i++)
 		log_flush(&o->log, &o->streams[i].log);
 	pump_leave();
@@ -83,7 +83,7 @@ static void take(struct pump_stream *s, const char *data, size_t length)
 	/* First, because a disk may take its time. */
 	if (atomic_load(&o->attached) > 0 && attach_tee(o, s == &o->streams[0] ? 1 : 2, data, length))
 		pump.behind = true;
-	pump_enter();
+	pump_enter(o);
 	log_write(&o->log, &s->log, data, length);
 	pump_leave();
 	report(o);
@@ -96,7 +96,7 @@ static void take(struct pump_stream *s, const char *data, size_t length)
 
 static void ended(struct pump_stream *s)
 {
-	pump_enter();
+	pump_enter(s->outlet);
 	log_end(&s->outlet->log, &s->log);
 	pump_leave();
 	loop_close(&pump.loop, &s->source);
@@ -198,7 +198,7 @@ static void stop(struct outlet *o)
 	if (o->slave >= 0)
 		(void)close(o->slave);
 	o->slave = -1;
-	pump_enter();
+	pump_enter(o);
 	log_close(&o->log);
 	pump_leave();
 }
@@ -230,7 +230,7 @@ static void begin(struct outlet *o)
 	for (int i = 0; i < 2; i++)
 		o->streams[i] = (struct pump_stream){ .source = { .fd = -1, .ready = ready }, .outlet = o,
 						      .log = { .name = i == 0 ? "stdout" : "stderr", .tail = pump.tails[o - outlets][i] } };
-	pump_enter();
+	pump_enter(o);
 	r = log_open(&o->log, o->log.path);
 	pump_leave();
 	report(o);
@@ -241,7 +241,7 @@ static void make(struct outlet *o)
 {
 	int r;
 
-	pump_enter();
+	pump_enter(o);
 	r = log_make(&o->log);
 	pump_leave();
 	report(o);
@@ -253,7 +253,7 @@ static void reopen(struct outlet *o)
 	uint64_t inode = 0;
 	int r;
 
-	pump_enter();
+	pump_enter(o);
 	r = log_reopen(&o->log, &inode);
 	pump_leave();
 	report(o);

@@ -24,7 +24,6 @@ static _Atomic uint64_t told[OUTLET_WORDS];  /* outlets that have commands */
 static _Atomic uint64_t heard[OUTLET_WORDS]; /* outlets that have news */
 static _Atomic bool clients;   /* have news */
 static _Atomic bool waits;     /* the pump does, for control to catch up */
-static _Atomic uint64_t since; /* when the file call began that the pump is in, in ms; 0: in none */
 
 void pump_lock(void)
 {
@@ -97,28 +96,15 @@ uint64_t pump_lost(struct outlet *o, uint64_t *lines)
 	return lost;
 }
 
-uint64_t pump_stuck(void)
-{
-	uint64_t began = atomic_load(&since);
-	uint64_t now = sys_monotonic_ms();
-
-	return began == 0 || now < began ? 0 : now - began;
-}
-
 void pump_resume(void)
 {
 	if (atomic_exchange(&waits, false))
 		wake(pump.commands.fd);
 }
 
-void pump_enter(void)
+void pump_call(void)
 {
-	atomic_store(&since, sys_monotonic_ms());
-}
-
-void pump_leave(void)
-{
-	atomic_store(&since, 0);
+	wake(news);
 }
 
 void pump_say(struct outlet *o, enum pump_news what)
@@ -225,6 +211,8 @@ static int prepare(void)
 	news = r < 0 ? -1 : eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (r == 0 && (pump.commands.fd < 0 || news < 0))
 		r = -errno;
+	if (r == 0)
+		r = watch_open();
 	return r < 0 ? r : loop_add(&pump.loop, &pump.commands, EPOLLIN);
 }
 
@@ -246,25 +234,29 @@ static int start_thread(void)
 	return -r;
 }
 
-int pump_start(int *fd)
+static void undo(void)
 {
-	int r;
+	loop_close(&pump.loop, &pump.timers.source);
+	loop_close(&pump.loop, &pump.commands);
+	watch_close();
+	if (news >= 0)
+		(void)close(news);
+	if (pump.loop.epoll >= 0)
+		(void)close(pump.loop.epoll);
+}
+
+int pump_start(struct pump_fds *fds)
+{
+	int r = 0;
 
 	if (!runs) {
 		r = prepare();
 		if (r == 0)
 			r = start_thread();
-		if (r < 0) {
-			loop_close(&pump.loop, &pump.timers.source);
-			loop_close(&pump.loop, &pump.commands);
-			if (news >= 0)
-				(void)close(news);
-			if (pump.loop.epoll >= 0)
-				(void)close(pump.loop.epoll);
-			return r;
-		}
-		runs = true;
+		runs = r == 0;
+		if (r < 0)
+			undo();
 	}
-	*fd = news;
-	return 0;
+	*fds = (struct pump_fds){ .news = news, .watch = watch_fd() };
+	return r;
 }

@@ -27,6 +27,7 @@ enum {
 	OUTLET_WORDS = OUTLETS / 64,
 	COPY_PATH_MAX = 384,
 	PUMP_CHUNK = 256 * 1024, /* one read */
+	PUMP_WATCH_MS = 10 * 1000, /* for which a file system may be silent before that is told */
 	PUMP_SHARED_CHUNK = 64 * 1024, /* the same while somebody is attached: a quarter of what is kept for a client */
 };
 
@@ -108,8 +109,14 @@ struct outlet {
 extern struct outlet outlets[OUTLETS];
 
 /* pump.c, for control: */
-/* Starts the thread, if it does not run yet. 0, with an fd to be polled for news once it runs; or -errno. */
-int pump_start(int *news);
+/* Two fds to be polled: for news, and for the watch. */
+struct pump_fds {
+	int news;
+	int watch;
+};
+
+/* Starts the thread, if it does not run yet. 0 or -errno. */
+int pump_start(struct pump_fds *fds);
 void pump_tell(struct outlet *o, enum pump_command command);
 /* Which outlets have news, a bit each. True: clients have. To be called when the fd is readable. */
 bool pump_heard(uint64_t which[OUTLET_WORDS]);
@@ -119,6 +126,14 @@ struct pump_report pump_report(struct outlet *o);
 uint64_t pump_lost(struct outlet *o, uint64_t *lines);
 /* For how long, in ms, the pump has been waiting for a file; 0: it is not. */
 uint64_t pump_stuck(void);
+/* The same, for what is told of it: since when, in ms, and for which outlet's log, if it is one; 0: it is not. */
+uint64_t pump_stuck_since(struct outlet **o);
+/* The watch is set, which rings once, this much later: by the pump, when it turns to files and it is not. */
+void pump_watch_set(uint64_t ms);
+/* It has rung. */
+void pump_watch_rang(void);
+/* There is to be news when the pump goes on. */
+void pump_await_leave(void);
 /* Control has taken what was kept for clients. */
 void pump_resume(void);
 
@@ -141,17 +156,24 @@ struct pump {
 
 extern struct pump pump;
 
-/* Around all that may wait for a file system. */
-void pump_enter(void);
+/* Around all that may wait for a file system: that of this outlet's log, or NULL. */
+void pump_enter(struct outlet *o);
 void pump_leave(void);
 /* The big buffers are about to be used: their memory is given back after a second without that. */
 void pump_touch(void);
+/* Calls control. */
+void pump_call(void);
 /* Calls control because of an outlet. */
 void pump_say(struct outlet *o, enum pump_news news);
 /* The same with an outcome: of OPEN, MAKE or REOPEN, whose news have the same bits. */
 void pump_answer(struct outlet *o, enum pump_news news, int error);
 /* Calls control because of what is kept for clients. */
 void pump_call_attached(void);
+
+/* pump-watch.c: 0 or -errno. */
+int watch_open(void);
+void watch_close(void);
+int watch_fd(void);
 
 /* pump-outlet.c */
 void outlet_obey(struct outlet *o, unsigned commands);

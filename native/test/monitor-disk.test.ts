@@ -108,7 +108,9 @@ test("a dead disk under a log holds up no exit, no exec, no signal and no answer
   await assert.rejects(s.monitor.reopenLog("c2"), timedOut(join(disk.dir, "1.log")));
   await s.monitor.signal("c2", 9);
   assert.equal((await s.exited("c2")).siStatus, 9);
+  assert.partialDeepStrictEqual(await s.told(), { id: "c1", trouble: "log hangs" });
   disk.thaw();
+  assert.partialDeepStrictEqual(await s.told(), { id: "c1", trouble: "well" });
   const expected = `begins\n${Array.from({ length: 1000 }, (_, i) => `line ${i} of what is said while nobody writes it\n`).join("")}`;
   while (!readFileSync(logPath, "utf8").includes("line 999 of")) await s.monitor.snapshot();
   assert.equal(parseLog(readFileSync(logPath, "utf8")).stdout, expected);
