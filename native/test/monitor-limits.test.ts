@@ -187,6 +187,28 @@ test("who prints beyond a limit with a rate is slowed down, and nothing is lost"
   await remove(s, b);
 });
 
+test("a rate holds until the log is rotated: the next file is filled as fast as it goes", {
+  timeout: 60_000,
+}, async () => {
+  using s = await node.sandbox();
+  const hard = 50_000;
+  // At one byte a second none of these files would become full.
+  const b = await printer(s, { hard, policy: "rate", rate: 1 }, 3_000, true);
+  await ask(s);
+  const files: string[] = [];
+  for (let left = 3_000 * RECORD; left >= hard; ) {
+    assert.equal(((await s.told()) as { limit: string }).limit, "hard");
+    files.push(`${b.logPath}.${files.length}`);
+    renameSync(b.logPath, files.at(-1) ?? "");
+    await s.monitor.reopenLog("c1");
+    left -= statSync(files.at(-1) ?? "").size;
+  }
+  await ask(s, "end");
+  assert.equal((await s.exited("c1")).logLostBytes, 0n);
+  assert.deepEqual([...files, b.logPath].flatMap(numbersOf), upTo(3_000));
+  await remove(s, b);
+});
+
 test("a container beyond its rate wakes the monitor ten times a second, not more", { timeout: 60_000 }, async () => {
   using s = await node.sandbox();
   const b = await printer(s, { hard: 10_000, policy: "rate", rate: 10_000 }, 10_000);
