@@ -9,13 +9,16 @@ import type { Workbench } from "./workbench.ts";
 
 const LINE = 100;
 const HEADER = 40;
+/** Less is printed before it was rotated often. */
+const LEAST_MEGABYTES = 1_000;
 /** So often a daemon rotates before it is killed. */
 const ROTATIONS = 3;
 
 /** Whether each byte of a container's output is in its log, in order, though that is rotated ten times a second by daemons that are killed. */
 export async function integrity(bench: Workbench): Promise<readonly Row[]> {
   using sandbox = await bench.node.sandbox();
-  const bytes = bench.extent.megabytes * 1e6;
+  const megabytes = Math.max(LEAST_MEGABYTES, bench.extent.megabytes);
+  const bytes = megabytes * 1e6;
   const numbered = [String(bytes), String(LINE), "65536", "numbered"];
   const b = bundle(sandbox.place, "crun", "n", ["/bin/writer", ...numbered]);
   await sandbox.monitor.create(b.id, createRequest(b));
@@ -28,7 +31,7 @@ export async function integrity(bench: Workbench): Promise<readonly Row[]> {
   const isEqual = printed.startsWith(await payloadDigest(b));
   return [
     {
-      what: `log whole and in order, ${bench.extent.megabytes} MB`,
+      what: `log whole and in order, ${megabytes} MB`,
       unit: "of 1",
       ours: isEqual ? 1 : 0,
       target: { least: 1 },
