@@ -169,10 +169,7 @@ for (const version of recordedVersions()) {
 }
 
 describe("what monitors told daemons of v1", () => {
-  const values = <T>(type: number, decode: (payload: Buffer) => T, isError = false): T[] =>
-    recordedFrames("v1", "monitor")
-      .filter(({ direction, frame }) => direction === "<" && frame.type === type && frame.isError === isError)
-      .map(({ frame }) => decode(frame.payload));
+  const values = toldIn("v1");
 
   it("tell how each container ended", () => {
     const exits = values(EVENT.exit, decodeContainer);
@@ -208,6 +205,44 @@ describe("what monitors told daemons of v1", () => {
     assert.match(error.what, /absent/);
   });
 });
+
+describe("what monitors told daemons of v2", () => {
+  const values = toldIn("v2");
+
+  it("tell that they are of version 2, to two daemons", () => {
+    const hellos = values(MESSAGE.hello | REPLY, decodeHello);
+    assert.ok(hellos.every((hello) => hello.version === 2));
+    assert.deepEqual([...new Set(hellos.map(({ epoch }) => epoch))], [1n, 2n]);
+  });
+
+  it("tell of a log at both of its limits, and what of it was lost", () => {
+    const limits = values(EVENT.logLimit, decodeLogLimit);
+    assert.deepEqual(
+      limits.map(({ limit }) => limit),
+      ["soft", "hard"],
+    );
+    const much = values(EVENT.exit, decodeContainer).find(({ id }) => id === limits[0]?.id);
+    assert.ok(much !== undefined && much.logLostLines > 500n && much.logLostBytes > much.logLostLines);
+  });
+
+  it("tell of a kill for memory while the container lives, and at its end", () => {
+    const [oom] = values(EVENT.oom, decodeOom);
+    const big = values(EVENT.exit, decodeContainer).find(({ id }) => id === oom?.id);
+    assert.deepEqual([oom?.oomKills, big?.oomKills, big?.siStatus], [1n, 1n, 9]);
+  });
+
+  it("tell how a command with streams has ended", () => {
+    assert.deepEqual(values(EVENT.execExit, decodeStreamExit), [{ outcome: "exited", status: 4 }]);
+  });
+});
+
+/** What monitors of a version said of one type. */
+function toldIn(version: string) {
+  return <T>(type: number, decode: (payload: Buffer) => T, isError = false): T[] =>
+    recordedFrames(version, "monitor")
+      .filter(({ direction, frame }) => direction === "<" && frame.type === type && frame.isError === isError)
+      .map(({ frame }) => decode(frame.payload));
+}
 
 function decodeNothing(payload: Buffer): void {
   assert.equal(payload.length, 0);
