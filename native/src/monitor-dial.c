@@ -334,7 +334,8 @@ static int make_sockets_in(struct dial *d, const char *netns)
 	child = clone(make_sockets, m->chunk + CHUNK, CLONE_VM | CLONE_VFORK | CLONE_FILES, &place);
 	if (child < 0)
 		return errno;
-	(void)waitpid(child, NULL, __WALL);
+	while (waitpid(child, NULL, __WALL) < 0 && errno == EINTR)
+		;
 	return place.error;
 }
 

@@ -382,7 +382,7 @@ void exec_returned(struct job *job)
 	struct exec *e = job->exec;
 	struct monitor *m = e->monitor;
 	uint64_t start_time;
-	int pidfd = job_adopt(job, &e->pid, &start_time);
+	int pidfd = job_adopt(job, &e->pid, &start_time); /* its pid stays 0 if nobody knows it */
 	bool success = job_succeeded(job);
 
 	e->job = NULL;
@@ -394,6 +394,8 @@ void exec_returned(struct job *job)
 	}
 	if (pidfd < 0) {
 		(void)exec_cgroup_kill(e->cgroup);
+		if (e->pid > 0)
+			kill_tree(e->pid, -1);
 		forget_client(e);
 		exec_free(e);
 		return;

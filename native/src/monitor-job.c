@@ -169,7 +169,9 @@ static void process_ready(struct source *source, uint32_t events)
 	siginfo_t info = { .si_pid = 0 };
 
 	(void)events;
-	if (waitid(P_PIDFD, (id_t)source->fd, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
+	if (waitid(P_PIDFD, (id_t)source->fd, &info, WEXITED | WNOHANG) < 0)
+		info.si_code = 0; /* unknown, which is not success */
+	else if (info.si_pid == 0)
 		return;
 	job->exit = process_exit_of(info.si_code, info.si_status);
 	job->ended = true;
@@ -255,7 +257,9 @@ static int launch(struct job *job, const struct job_plan *plan)
 	struct spawn spawn = { .cwd = plan->cwd, .argv = plan->argv, .env = plan->env, .cgroup = -1,
 			       .oom_score_adj = job->monitor->options.oom_score_adj, .stdio = { -1, -1, -1 },
 			       /* `crun start` waits for ever for an init that was killed when its monitor was lost. */
-			       .dies_with_us = true };
+			       .dies_with_us = true,
+			       /* It begins when its end will be seen: if that cannot be, it ends as it is. */
+			       .gated = true };
 	int own[2] = { -1, -1 };
 	int r = place_files(job, plan->argv, plan->process, job->monitor->paths);
 
@@ -276,7 +280,8 @@ static int launch(struct job *job, const struct job_plan *plan)
 	if (r < 0)
 		return r;
 	job->process = (struct source){ .fd = job->child.pidfd, .ready = process_ready };
-	return loop_add(&job->monitor->loop, &job->process, EPOLLIN);
+	r = loop_add(&job->monitor->loop, &job->process, EPOLLIN);
+	return r < 0 ? r : spawn_release(&job->child);
 }
 
 int job_start(struct monitor *m, const struct job_plan *plan)
@@ -315,7 +320,7 @@ int job_terminal(struct job *job)
 	return job->console < 0 ? -ENOENT : terminal_receive(job->console);
 }
 
-int job_adopt(struct job *job, pid_t *pid, uint64_t *start_time)
+static int adopt(struct job *job, pid_t *pid, uint64_t *start_time)
 {
 	struct process_stat stat;
 	char path[PATH_MAX];
@@ -323,7 +328,7 @@ int job_adopt(struct job *job, pid_t *pid, uint64_t *start_time)
 	char *end;
 	ssize_t n;
 	long value;
-	int pidfd;
+	int r;
 
 	if (!(job->files & JOB_PID_FILE))
 		return -ENOENT;
@@ -334,12 +339,22 @@ int job_adopt(struct job *job, pid_t *pid, uint64_t *start_time)
 	if (value <= 1 || value > 4194304 || (*end != 0 && strcmp(end, "\n") != 0))
 		return -EINVAL;
 	/* A child of ours that was not reaped keeps its pid: what is looked at is what is opened. */
-	if (process_stat((pid_t)value, &stat) < 0 || stat.parent != getpid() || value == job->child.pid)
-		return -ESRCH;
-	pidfd = process_open((pid_t)value, stat.start_time);
+	r = process_stat((pid_t)value, &stat);
+	if (r < 0 || stat.parent != getpid() || value == job->child.pid)
+		return r < 0 ? r : -ESRCH;
 	*pid = (pid_t)value;
 	*start_time = stat.start_time;
-	return pidfd;
+	return process_open((pid_t)value, stat.start_time);
+}
+
+int job_adopt(struct job *job, pid_t *pid, uint64_t *start_time)
+{
+	int r = -EIO;
+
+	/* Whom we cannot adopt runs on unseen: what may be for a moment only is tried again. */
+	for (int attempt = 0; attempt < 3 && r < 0 && r != -ENOENT && r != -EINVAL && r != -ESRCH; attempt++)
+		r = adopt(job, pid, start_time);
+	return r;
 }
 
 /* The tail of the runtime's log file, a line feed, the tail of its stderr. */

@@ -1,4 +1,5 @@
 #include <dirent.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -29,13 +30,15 @@ static int by_pid(const void *a, const void *b)
 	return (left->pid > right->pid) - (left->pid < right->pid);
 }
 
-static size_t scan(struct scanned *list)
+/* False when not all of them could be looked at. */
+static bool scan(struct scanned *list, size_t *found)
 {
 	DIR *proc = opendir("/proc");
 	const struct dirent *entry;
 	size_t count = 0;
+	bool whole;
 
-	while (proc && count < SCANNED && (entry = readdir(proc))) {
+	while (errno = 0, proc && count < SCANNED && (entry = readdir(proc))) {
 		pid_t pid = (pid_t)atoi(entry->d_name);
 		struct process_stat stat;
 
@@ -43,10 +46,12 @@ static size_t scan(struct scanned *list)
 			list[count++] = (struct scanned){ .pid = pid, .parent = stat.parent, .session = stat.session,
 							   .start_time = stat.start_time };
 	}
+	whole = proc && errno == 0;
 	if (proc)
 		(void)closedir(proc);
 	qsort(list, count, sizeof(*list), by_pid);
-	return count;
+	*found = count;
+	return whole;
 }
 
 /*
@@ -86,8 +91,10 @@ static size_t kill_doomed(const struct scanned *list, size_t count, pid_t pid, u
 
 static size_t pass_through(struct scanned *list, pid_t pid, int pidfd, uint64_t since)
 {
-	size_t count = scan(list);
+	size_t count;
 
+	if (!scan(list, &count))
+		(void)scan(list, &count);
 	/* The root is ours and not reaped, so it, its session and its group keep their numbers while we look. */
 	for (size_t i = 0; i < count; i++)
 		if (list[i].pid == pid || list[i].session == pid)
@@ -112,7 +119,11 @@ void kill_tree(pid_t pid, int pidfd)
 		again = pass_through(list, pid, pidfd, since) > 0 || pass == 0;
 		since = now;
 	}
-	(void)sys_pidfd_kill(pidfd, SIGKILL);
+	if (pidfd < 0)
+		(void)kill(pid, SIGKILL);
+	else
+		(void)sys_pidfd_kill(pidfd, SIGKILL);
+	(void)kill(-pid, SIGKILL); /* who could not be looked at may be here */
 	if (list != MAP_FAILED)
 		(void)munmap(list, size);
 }

@@ -87,7 +87,13 @@ static int listen_to_pump(struct monitor *m)
 		return r;
 	m->pump = (struct source){ .fd = fds.news, .ready = ready };
 	r = loop_add(&m->loop, &m->pump, EPOLLIN);
-	return r < 0 ? r : stall_watch(m, fds.watch);
+	if (r == 0)
+		r = stall_watch(m, fds.watch);
+	if (r < 0) { /* the next one tries again */
+		loop_remove(&m->loop, &m->pump);
+		m->pump.ready = NULL;
+	}
+	return r;
 }
 
 int outlet_open(struct container *c, const char *path, const char *copy_path, const char **call)

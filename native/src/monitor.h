@@ -416,7 +416,7 @@ uint32_t dial_events(const struct dial *dial);
 void dial_leave(struct dial *dial);
 
 /* monitor-kill.c */
-/* SIGKILL for a process, its group, its session and its descendants. */
+/* SIGKILL for a child that was not reaped, its group, its session and its descendants. Without a pidfd of it: -1. */
 void kill_tree(pid_t pid, int pidfd);
 
 /* monitor-oom.c: counters that cannot be opened count 0. */

@@ -17,11 +17,17 @@ static int path_of(const char *dir, const char *id, char path[PATH_MAX])
 	return n < 0 || n >= PATH_MAX ? -ENAMETOOLONG : 0;
 }
 
+/* Once more when it failed: what is written here is not said again, and a disk may have hiccups. */
 static int put(int fd, const uint8_t bytes[RECORD_SIZE])
 {
-	ssize_t n = pwrite(fd, bytes, RECORD_SIZE, 0);
+	int r = -EIO;
 
-	return n < 0 ? -errno : n == RECORD_SIZE ? 0 : -EIO;
+	for (int attempt = 0; attempt < 3 && r < 0; attempt++) {
+		ssize_t n = pwrite(fd, bytes, RECORD_SIZE, 0);
+
+		r = n < 0 ? -errno : n == RECORD_SIZE ? 0 : -EIO;
+	}
+	return r;
 }
 
 int record_create(const char *dir, const char *id)

@@ -140,8 +140,7 @@ out:
 
 int spawn_release(struct child *child)
 {
-	ssize_t n = write(child->gate, "g", 1);
-	int r = n == 1 ? 0 : -errno;
+	int r = sys_write_all(child->gate, "g", 1);
 
 	(void)close(child->gate);
 	child->gate = -1;

@@ -71,10 +71,10 @@ export class Node implements AsyncDisposable {
   #count = 0;
 
   /** `wrapper` starts the launcher, if there is one; what that says is for `hear`. */
-  constructor(wrapper: readonly string[] = [], hear: (said: string) => void = () => undefined) {
+  constructor(wrapper: readonly string[] = [], hear: (said: string) => void = () => undefined, binary = BINARY) {
     makeRootfs(this.rootfs);
     mkdirSync(join(this.dir, "run"));
-    const [command = "", ...args] = [...wrapper, BINARY, "launcher", join(this.dir, "run"), "1", "nacelle-test"];
+    const [command = "", ...args] = [...wrapper, binary, "launcher", join(this.dir, "run"), "1", "nacelle-test"];
     this.#child = spawn(command, args, { stdio: ["ignore", "pipe", "inherit", "pipe"] });
     this.#child.stdout?.setEncoding("utf8").on("data", hear);
     this.#socket = this.#child.stdio[3] as Duplex;
@@ -91,6 +91,11 @@ export class Node implements AsyncDisposable {
 
   /** Forks a monitor and connects to it. */
   async sandbox(epoch = 1n): Promise<Sandbox> {
+    return await Sandbox.connect(await this.place(), epoch);
+  }
+
+  /** Forks a monitor. */
+  async place(): Promise<Place> {
     if (this.#count === 0) await this.#request(0x0101, new PayloadWriter().u16(1).u16(1).u64(1n).u8(1).done());
     this.#count += 1;
     const dir = join(this.dir, `s${this.#count}`);
@@ -99,7 +104,7 @@ export class Node implements AsyncDisposable {
     const payload = new PayloadWriter().str(`sandbox-${this.#count}`).str(socketPath).str(dir).done();
     const pid = new PayloadReader(await this.#request(0x0204, payload)).u32();
     this.#monitors.push(pid);
-    return await Sandbox.connect({ dir, socketPath, pid, rootfs: this.rootfs }, epoch);
+    return { dir, socketPath, pid, rootfs: this.rootfs };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -26,7 +26,7 @@ test("many clients and commands at once leave no memory behind", { skip, timeout
   const streams = { stdin: true, stdout: true, stderr: true };
   const attach = () => s.monitor.attach("c1", streams, new AbortController().signal);
   for (const session of await Promise.all(Array.from({ length: 90 }, attach))) session[Symbol.dispose]();
-  const runtime = script(s.place, "quick", "(sleep 0.05 & echo $! >$1)");
+  const runtime = script(s.place, "quick", "(sleep 1 & echo $! >$1)");
   const command = async () => collect(await exec(s, b, [], { argv: [runtime, "@pid-file"] }));
   await Promise.all(Array.from({ length: 80 }, command));
   await idle(s);

@@ -41,6 +41,7 @@ export class MonitorConnection {
   readonly #frames = new FrameReader();
   readonly #pending = new Map<bigint, Pending>();
   #hello: HelloReply | undefined;
+  #isOver = false;
 
   private constructor(socket: Socket, options: ConnectionOptions) {
     this.#socket = socket;
@@ -80,11 +81,12 @@ export class MonitorConnection {
 
   /** Sends a request; its promise is settled by the reply, or handed back by `onClose`. */
   send(pending: Pending): void {
-    if (this.#socket.destroyed) {
+    if (this.#isOver) {
       pending.reject(lost(pending.what, "the connection is closed"));
       return;
     }
     this.#pending.set(pending.seq, pending);
+    if (this.#socket.destroyed) return; // its end is about to be told, and hands this back
     this.#socket.write(encodeFrame(pending.type, pending.seq, pending.payload));
     step("sent", pending.what);
   }
@@ -120,6 +122,7 @@ export class MonitorConnection {
   }
 
   #end(): void {
+    this.#isOver = true;
     const unanswered = [...this.#pending.values()];
     this.#pending.clear();
     if (this.#hello !== undefined) this.#options.onClose(unanswered);

@@ -28,7 +28,7 @@ export async function dial(endpoint: Endpoint, request: DialRequest, signal: Abo
   const close = (): void => reject(lost(what, "the connection broke"));
   const timer = setTimeout(() => reject(lost(what, "no answer in time")), request.deadlineMs + GRACE_MS);
   signal.addEventListener("abort", abort, { once: true });
-  socket.once("close", close);
+  for (const event of ["end", "close"]) socket.once(event, close);
   try {
     socket.write(encodeFrame(MESSAGE.hello, nextSeq(), encodeHello(endpoint.epoch, "data")));
     socket.write(encodeFrame(MESSAGE.netConnect, nextSeq(), encodeDial(request)));
@@ -43,7 +43,7 @@ export async function dial(endpoint: Endpoint, request: DialRequest, signal: Abo
     stop();
     clearTimeout(timer);
     signal.removeEventListener("abort", abort);
-    socket.off("close", close);
+    for (const event of ["end", "close"]) socket.off(event, close);
   }
 }
 
