@@ -3,6 +3,7 @@ import { execFile } from "node:child_process";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { patience } from "./patience.ts";
 import type { ServerPaths } from "./server.ts";
 import { stateRows } from "./state-rows.ts";
 
@@ -30,7 +31,11 @@ export async function snapshot(paths: ServerPaths): Promise<Snapshot> {
  * Asserts that nothing exists that `before` did not have. What the kernel finishes by itself after the last answer (a
  * process that is being reaped, a veth that goes with its namespace) gets until the deadline.
  */
-export async function assertNothingLeaked(before: Snapshot, paths: ServerPaths, deadlineMs = 5_000): Promise<void> {
+export async function assertNothingLeaked(
+  before: Snapshot,
+  paths: ServerPaths,
+  deadlineMs = patience(5_000),
+): Promise<void> {
   const deadline = performance.now() + deadlineMs;
   let found = added(before, await snapshot(paths));
   // There is no event for "the kernel is done with it", so it is looked at again; each look takes some milliseconds.

@@ -6,12 +6,13 @@ import { appeared } from "./event.ts";
 import { requireIsolation } from "./isolation.ts";
 import { unmountBelow } from "./mounts.ts";
 import { type CniFiles, registriesConf, writeCni } from "./node-files.ts";
+import { patience } from "./patience.ts";
 import { Daemon } from "./process.ts";
 
 const executable = join(import.meta.dirname, "../../bin/nacelle");
 /** Not the machine's own, which a server uses when nothing is said. */
 const compileCache = join(import.meta.dirname, "../../build/compile-cache");
-const startMs = 30_000;
+const startMs = patience(30_000);
 
 /** What a server under test is started with. */
 export interface ServerOptions {

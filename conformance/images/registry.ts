@@ -2,6 +2,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePort, written } from "../harness/event.ts";
+import { patience } from "../harness/patience.ts";
 import { Daemon } from "../harness/process.ts";
 
 /** Debian's docker-registry on a free port of 127.0.0.1, storing in a temporary folder that goes with it. */
@@ -24,7 +25,7 @@ export class Registry implements AsyncDisposable {
     const config = join(folder, "config.yml");
     await writeFile(config, configuration(address, join(folder, "storage")));
     const daemon = undo.use(await Daemon.start(["docker-registry", "serve", config], join(folder, "log")));
-    await daemon.until((signal) => written(daemon.logFile, `listening on ${address}`, signal), 20_000);
+    await daemon.until((signal) => written(daemon.logFile, `listening on ${address}`, signal), patience(20_000));
     undo.move();
     return new Registry(address, daemon, folder);
   }

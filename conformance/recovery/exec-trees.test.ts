@@ -6,6 +6,7 @@ import test, { after, before, describe } from "node:test";
 import { status } from "@grpc/grpc-js";
 import { hasStatus } from "../harness/cri-client.ts";
 import { containerConfig, sandboxConfig } from "../harness/cri-configs.ts";
+import { patience } from "../harness/patience.ts";
 import { exec, removePod } from "../harness/streams.ts";
 import { TestNode } from "../harness/test-node.ts";
 import { sleeping } from "./processes.ts";
@@ -55,7 +56,7 @@ for (const handler of ["runc", "crun"]) {
 
     test("ends with it when its time is over", async () => {
       const script = `${daemon(96001)}sleep 96001 & setsid sleep 96001 & sleep 96001`;
-      const late = sh(pod.containerId, script, "4");
+      const late = sh(pod.containerId, script, String(patience(4)));
       await assert.rejects(late, (error) => hasStatus(error, status.DEADLINE_EXCEEDED));
       while ((await sleeping("96001")) > 0 || (await cgroups()).length > 0);
     });

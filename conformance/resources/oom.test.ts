@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test, { after, before, describe } from "node:test";
 import { containerConfig, sandboxConfig } from "../harness/cri-configs.ts";
+import { patience } from "../harness/patience.ts";
 import { TestNode } from "../harness/test-node.ts";
 
 /** Takes twice the 64 MiB that containers have here, and no swap. */
@@ -61,7 +62,7 @@ for (const handler of ["runc", "crun"]) {
 
     /** As a kubelet looks on; the server has no event for it here. */
     async function ending({ containerId }: Run): Promise<readonly [number, string]> {
-      const deadline = AbortSignal.timeout(30_000);
+      const deadline = AbortSignal.timeout(patience(30_000));
       for (;;) {
         const { status } = await node.cri.call("ContainerStatus", { containerId });
         if (status.state === "CONTAINER_EXITED") return [status.exitCode, status.reason];
@@ -131,7 +132,7 @@ for (const handler of ["runc", "crun"]) {
       const one = await started("stopped", `${HOG}; touch /go/lived; sleep 1000`);
       const cmd = ["sh", "-c", "until [ -e /go/lived ]; do sleep 0.02; done"];
       await node.cri.call("ExecSync", { containerId: one.containerId, cmd });
-      const deadline = AbortSignal.timeout(30_000);
+      const deadline = AbortSignal.timeout(patience(30_000));
       while (!(await node.server.logTail()).includes("killed processes of a container")) deadline.throwIfAborted();
       await node.cri.call("StopContainer", { containerId: one.containerId, timeout: "0" });
       assert.deepEqual(await ending(one), [137, "Error"]);
