@@ -37,6 +37,9 @@ describe("a container that SIGKILL does not end", () => {
     await assert.rejects(cri.call("StopContainer", { containerId, timeout: "0" }), cannotEnd);
     await assert.rejects(cri.call("StopContainer", { containerId, timeout: "600" }), cannotEnd);
     await assert.rejects(cri.call("StopPodSandbox", { podSandboxId }), cannotEnd);
+    await node.server.kill();
+    await node.server.restart();
+    await assert.rejects(cri.call("StopContainer", { containerId, timeout: "0" }), cannotEnd);
     const { out } = await nacelle(node.server.paths, "status");
     assert.match(
       out,

@@ -26,6 +26,9 @@ static void cannot_end(struct timer *timer)
 
 void health_killed(struct container *c)
 {
+	/* Who sends it again may not have heard: it may be another daemon. */
+	if (c->ending.told)
+		health_tell(c, HEALTH_CANNOT_END, c->ending.since);
 	if (c->ending.since != 0)
 		return;
 	c->ending.since = sys_monotonic_ms();

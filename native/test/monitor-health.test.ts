@@ -21,6 +21,8 @@ test("a container that was killed and cannot end is told of, and that it could a
   await s.monitor.signal("c1", 9);
   await s.monitor.signal("c1", 9);
   assert.deepEqual({ ...(await s.told()), seconds: 0 }, { id: "c1", trouble: "cannot end", seconds: 0 });
+  await s.monitor.signal("c1", 9);
+  assert.deepEqual({ ...(await s.told()), seconds: 0 }, { id: "c1", trouble: "cannot end", seconds: 0 });
   writeFileSync(state, "THAWED");
   assert.equal((await s.exited("c1")).siStatus, 9);
   assert.deepEqual({ ...(await s.told()), seconds: 0 }, { id: "c1", trouble: "well", seconds: 0 });

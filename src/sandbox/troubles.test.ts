@@ -44,6 +44,12 @@ describe("containers in trouble", () => {
     );
   });
 
+  it("are told of anew when it has lasted twice as long", () => {
+    const { troubles, said } = setup();
+    for (const seconds of [10, 12, 17, 20, 25, 39, 40]) troubles.tell("s", { id: "a", trouble: "cannot end", seconds });
+    assert.equal(said.length, 3);
+  });
+
   it("cannot end, whatever becomes of their log meanwhile", () => {
     const { troubles } = setup();
     troubles.tell("s", { id: "a", trouble: "cannot end", seconds: 10 });

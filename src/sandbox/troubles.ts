@@ -10,7 +10,11 @@ export interface Trouble {
 }
 
 type Log = (message: string, fields: Readonly<Record<string, string>>) => void;
-type Known = Omit<Trouble, "seconds"> & { readonly sinceMs: number };
+interface Known extends Omit<Trouble, "seconds"> {
+  readonly sinceMs: number;
+  /** How long it had lasted when the log said so last. */
+  readonly saidSeconds: number;
+}
 
 const WORDS: Readonly<Record<Trouble["trouble"], string>> = {
   "cannot end": "a container was killed and cannot end: a process of it waits in the kernel",
@@ -35,10 +39,13 @@ export class Troubles {
       if (this.#known.delete(id)) this.#log("a container is well again", fields);
       return;
     }
-    this.#log(WORDS[trouble], fields);
+    const known = this.#known.get(id);
     // That it cannot end weighs more than what becomes of its log.
-    if (trouble === "log hangs" && this.#known.get(id)?.trouble === "cannot end") return;
-    this.#known.set(id, { sandboxId, containerId: id, trouble, sinceMs: this.#nowMs() - seconds * 1000 });
+    if (trouble === "log hangs" && known?.trouble === "cannot end") return;
+    const isNews = known?.trouble !== trouble || seconds >= 2 * known.saidSeconds;
+    if (isNews) this.#log(WORDS[trouble], fields);
+    const saidSeconds = isNews ? seconds : known.saidSeconds;
+    this.#known.set(id, { sandboxId, containerId: id, trouble, sinceMs: this.#nowMs() - seconds * 1000, saidSeconds });
     if (trouble === "cannot end") this.#giveUp(id);
   }
 
@@ -62,10 +69,9 @@ export class Troubles {
   }
 
   list(): readonly Trouble[] {
-    return [...this.#known.values()].map(({ sinceMs, ...trouble }) => ({
-      ...trouble,
-      seconds: this.#secondsOf(sinceMs),
-    }));
+    return [...this.#known.values()].map(({ sandboxId, containerId, trouble, sinceMs }) => {
+      return { sandboxId, containerId, trouble, seconds: this.#secondsOf(sinceMs) };
+    });
   }
 
   #giveUp(id: string): void {
