@@ -182,12 +182,32 @@ static void change(struct frame *f)
 	f->length = FRAME_HEADER + length;
 }
 
+/* The text that most requests begin with, at the lengths where a buffer for an id ends. */
+static void stretch(struct frame *f)
+{
+	uint8_t *payload = f->bytes + FRAME_HEADER;
+	struct reader r = wire_reader(payload, f->length - FRAME_HEADER);
+	struct span text = wire_bytes(&r);
+	struct writer w = wire_writer(payload, 4);
+	size_t rest = (size_t)(r.end - r.at);
+	size_t length = fuzz_size(CONTAINER_ID_MAX, PAYLOAD);
+
+	if (r.bad || text.length == 0 || 4 + length + rest > PAYLOAD)
+		return;
+	memmove(payload + 4 + length, r.at, rest);
+	memset(payload + 4, 'a', length);
+	wire_put_u32(&w, (uint32_t)length);
+	f->length = FRAME_HEADER + 4 + length + rest;
+}
+
 static void make_frame(struct frame *f, bool first)
 {
 	struct frame_header header;
 
 	*f = samples[fuzz_below(first ? hello_count : sample_count)];
-	if (fuzz_once_in(first ? 20 : 2))
+	if (!first && fuzz_once_in(8))
+		stretch(f);
+	else if (fuzz_once_in(first ? 20 : 2))
 		change(f);
 	header = wire_header(f->bytes);
 	header.length = (uint32_t)(f->length - FRAME_HEADER);
