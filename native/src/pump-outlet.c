@@ -15,7 +15,8 @@ enum {
 	WIDEN_AT = 32 * 1024,
 	TERMINAL_HOLDS = 128 * 1024,
 	ROUND = 1024 * 1024,       /* of one stream before the others have their turn */
-	LITTLE = 128 * 1024,       /* less than this was read: more may be gathered first */
+	LITTLE = 128 * 1024,       /* less than this was read from a wide pipe: more may be gathered first */
+	LITTLE_OF_OTHERS = 32 * 1024, /* half of what a pipe holds: it is not full before that */
 	FLOWS_NS = 2 * 1000 * 1000, /* between two reads of a stream that flows */
 };
 
@@ -142,9 +143,10 @@ static void ready(struct source *source, uint32_t events)
 	}
 	if (total >= WIDEN_AT && !s->wide) {
 		s->wide = true;
-		(void)fcntl(source->fd, F_SETPIPE_SZ, WIDE_PIPE); /* refused: then it stays as it is */
+		if (fcntl(source->fd, F_SETPIPE_SZ, WIDE_PIPE) > 0) /* refused: then it stays as it is */
+			s->little = LITTLE;
 	}
-	if (!attached && total < LITTLE && now - s->read_at < FLOWS_NS)
+	if (!attached && total < s->little && now - s->read_at < FLOWS_NS)
 		pump.flows = true;
 	s->read_at = now;
 }
@@ -165,6 +167,7 @@ static void add(struct outlet *o)
 		o->fds[i] = -1;
 		/* A terminal is no pipe; and what waits in a pipe of which nothing is read is lost when the container ends. */
 		o->streams[i].wide = o->slave >= 0 || limit_slows(&o->log.limit);
+		o->streams[i].little = o->slave >= 0 ? 0 : LITTLE_OF_OTHERS;
 		if (o->said[i].length > 0)
 			take(&o->streams[i], o->said[i].data, o->said[i].length);
 		if (o->streams[i].source.fd >= 0 && !o->held)

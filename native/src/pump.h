@@ -77,7 +77,8 @@ struct pump_stream {
 	struct source source;
 	struct outlet *outlet;
 	struct log_stream log;
-	bool wide;        /* its pipe was enlarged */
+	bool wide;        /* its pipe was enlarged, or cannot be */
+	size_t little;    /* less than this read at once may be left to gather; 0: never, it is a terminal */
 	uint64_t read_at; /* when last, in ns of CLOCK_MONOTONIC */
 };
 

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
+import { createConnection } from "node:net";
 import { join } from "node:path";
 import { after, afterEach, test } from "node:test";
 import { MonitorError } from "../../src/monitor/monitor-error.ts";
@@ -11,6 +13,7 @@ import {
   execRequest,
   Node,
   parseLog,
+  processState,
   remove,
   run,
   type Sandbox,
@@ -116,6 +119,67 @@ test("a dead disk under a log holds up no exit, no exec, no signal and no answer
   assert.equal(parseLog(readFileSync(logPath, "utf8")).stdout, expected);
   await remove(s, b);
   await remove(s, other);
+});
+
+/** A container whose output holds the pump on a frozen disk. */
+async function holding(s: Sandbox, disk: Disk) {
+  const b = bundle(s.place, "crun", "talks", ["sh", "-c", "echo begins; read go; echo more; sleep 1000"]);
+  const logPath = join(disk.dir, "talks.log");
+  await s.monitor.create(b.id, createRequest(b, { logPath, stdin: true }));
+  await s.monitor.start(b.id, startCall(b));
+  while (!readFileSync(logPath, "utf8").includes("begins")) await s.monitor.snapshot();
+  disk.freeze();
+  const [container] = (await s.monitor.snapshot()).filter(({ id }) => id === b.id);
+  execFileSync("sh", ["-c", `echo > /proc/${container?.pid}/fd/0`]);
+  await held(s);
+  return b;
+}
+
+test("what waits for a dead disk is answered at its deadline, can be cut short, and is done later when it is asked again", {
+  timeout: 60_000,
+}, async () => {
+  using s = await node.sandbox();
+  const disk = new Disk(s);
+  const waits = bundle(s.place, "crun", "waits", ["sh", "-c", "echo late; exit 4"]);
+  const logPath = join(disk.dir, "waits.log");
+  await s.monitor.create("waits", createRequest(waits, { logPath }));
+  const talks = await holding(s, disk);
+  await assert.rejects(s.monitor.start("waits", { ...startCall(waits), deadlineMs: 100 }), timedOut(logPath));
+  const killed = bundle(s.place, "crun", "killed", ["true"]);
+  const create = s.monitor.create("killed", createRequest(killed, { logPath: join(disk.dir, "killed.log") }));
+  const refused = assert.rejects(create, (error) => error instanceof MonitorError && error.monitorCode === "TIMEOUT");
+  await s.monitor.signal("killed", 9);
+  await refused;
+  const states = Object.fromEntries((await s.monitor.snapshot()).map(({ id, state }) => [id, state]));
+  assert.deepEqual(states, { talks: "running", waits: "created" });
+  const start = s.monitor.start("waits", startCall(waits));
+  disk.thaw();
+  await start;
+  assert.equal((await s.exited("waits")).siStatus, 4);
+  assert.equal(parseLog(readFileSync(logPath, "utf8")).stdout, "late\n");
+  assert.deepEqual(
+    readdirSync(disk.dir).sort((a, b) => a.localeCompare(b)),
+    ["lost+found", "talks.log", "waits.log"],
+  );
+  await remove(s, waits);
+  await remove(s, talks);
+});
+
+test("a sandbox can be given up while a disk holds its logs, and its monitor ends with the disk's return", {
+  timeout: 60_000,
+}, async () => {
+  using s = await node.sandbox();
+  const disk = new Disk(s);
+  const talks = await holding(s, disk);
+  const other = createConnection(s.place.socketPath).on("error", () => undefined);
+  const left = once(other.resume(), "close");
+  await remove(s, talks);
+  assert.deepEqual(await s.monitor.snapshot(), []);
+  await s.monitor.shutdown();
+  await left;
+  assert.ok(tasks(s).some(({ state }) => state === "D"));
+  disk.thaw();
+  while ((await processState(s.place.pid))?.state !== undefined) await new Promise((resolve) => setImmediate(resolve));
 });
 
 const skip = (process.env.NACELLE_NATIVE ?? "").includes("asan") && "a sanitizer's run time asks for more";
