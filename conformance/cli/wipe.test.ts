@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test, { after, before, describe } from "node:test";
+import { cgroupParent } from "../harness/cgroup-driver.ts";
 import { CriClient } from "../harness/cri-client.ts";
 import { busybox, containerConfig, sandboxConfig } from "../harness/cri-configs.ts";
 import { assertNoStateRows, assertNothingLeaked, type Snapshot, snapshot } from "../harness/leaks.ts";
@@ -15,7 +16,7 @@ async function makePods(server: Server): Promise<void> {
   using client = CriClient.connect(server.paths.socket);
   const kinds = [{}, { hostNetwork: true }, { pid: "POD" }] as const;
   for (const [index, kind] of kinds.entries()) {
-    const config = sandboxConfig(`pod-${index}`, { cgroupParent: "/nacelle-wiped", ...kind });
+    const config = sandboxConfig(`pod-${index}`, { cgroupParent: cgroupParent("nacelle-wiped"), ...kind });
     const { podSandboxId } = await client.call("RunPodSandbox", { config, runtimeHandler: index === 1 ? "crun" : "" });
     for (const name of ["running", "created"]) {
       const request = {

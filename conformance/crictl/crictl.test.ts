@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import test, { after, before, describe } from "node:test";
+import { cgroupParent } from "../harness/cgroup-driver.ts";
 import { assertNoStateRows, assertNothingLeaked, type Snapshot, snapshot } from "../harness/leaks.ts";
 import { Server } from "../harness/server.ts";
 import { skipWithoutTools } from "../harness/tools.ts";
@@ -156,7 +157,7 @@ async function sandboxConfig(crictl: Crictl, name: string): Promise<object> {
     hostname: name,
     log_directory: await crictl.logDirectory(name),
     dns_config: { servers: ["10.10.10.10"], searches: ["example.org"] },
-    linux: { cgroup_parent: "/nacelle-conformance" },
+    linux: { cgroup_parent: cgroupParent("nacelle-conformance") },
   };
 }
 

@@ -1,10 +1,11 @@
 import { execFile } from "node:child_process";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { Server } from "../harness/server.ts";
+import { patience } from "../harness/patience.ts";
+import type { Server, ServerPaths } from "../harness/server.ts";
 import { tool } from "../harness/tools.ts";
 
-const limitMs = 60_000;
+const limitMs = patience(60_000);
 
 /** How a crictl command ended. */
 export interface Outcome {
@@ -13,13 +14,16 @@ export interface Outcome {
   readonly stderr: string;
 }
 
+/** A server as crictl needs it. */
+type Served = Pick<Server, "endpoint" | "logTail"> & { readonly paths: Pick<ServerPaths, "folder"> };
+
 /** crictl against one server, with the sandbox and container files that its commands read. */
 export class Crictl {
-  readonly #server: Server;
+  readonly #server: Served;
   readonly #folder: string;
   #files = 0;
 
-  constructor(server: Server) {
+  constructor(server: Served) {
     this.#server = server;
     this.#folder = join(server.paths.folder, "crictl");
   }
@@ -53,7 +57,7 @@ export class Crictl {
     const config = join(this.#folder, "crictl.yaml");
     const { endpoint } = this.#server;
     await mkdir(this.#folder, { recursive: true });
-    await writeFile(config, `runtime-endpoint: ${endpoint}\nimage-endpoint: ${endpoint}\ntimeout: 30\n`);
+    await writeFile(config, `runtime-endpoint: ${endpoint}\nimage-endpoint: ${endpoint}\ntimeout: ${patience(30)}\n`);
     return [tool("crictl"), `--config=${config}`, ...args];
   }
 

@@ -1,3 +1,4 @@
+import { cgroupParent } from "../harness/cgroup-driver.ts";
 import { Daemon } from "../harness/process.ts";
 import { Server, type ServerOptions } from "../harness/server.ts";
 import { builtLayout } from "../images/layout.ts";
@@ -48,7 +49,7 @@ export class CrictlNode implements AsyncDisposable {
       hostname: name,
       log_directory: await this.crictl.logDirectory(name),
       dns_config: { servers: ["10.10.10.10"], searches: ["example.org"] },
-      linux: { cgroup_parent: "/nacelle-conformance" },
+      linux: { cgroup_parent: cgroupParent("nacelle-conformance") },
     });
   }
 

@@ -1,3 +1,4 @@
+import { cgroupParent } from "./cgroup-driver.ts";
 import type { Message } from "./cri-answers.ts";
 
 /** The image that test containers run unless they name another one: it has a shell. */
@@ -32,7 +33,7 @@ export function sandboxConfig(name: string, options: SandboxOptions = {}): Messa
     labels: podLabels(name, uid),
     annotations: { "kubernetes.io/config.source": "api" },
     linux: {
-      cgroupParent: options.cgroupParent ?? "/nacelle-conformance",
+      cgroupParent: options.cgroupParent ?? cgroupParent("nacelle-conformance"),
       sysctls: options.sysctls ?? {},
       securityContext: {
         namespaceOptions: { network: hostNetwork ? "NODE" : "POD", pid, ipc: "POD", ...users(options.firstId) },

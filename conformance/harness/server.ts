@@ -2,6 +2,7 @@ import { chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Client, credentials, Metadata } from "@grpc/grpc-js";
+import { cgroupDriver } from "./cgroup-driver.ts";
 import { appeared } from "./event.ts";
 import { requireIsolation } from "./isolation.ts";
 import { unmountBelow } from "./mounts.ts";
@@ -132,6 +133,7 @@ async function launch(paths: ServerPaths, options: ServerOptions): Promise<Daemo
     "cni.confDir": paths.cni.confDir,
     "registries.configFile": join(paths.folder, "registries.conf"),
     defaultRuntime: options.defaultRuntime ?? "runc",
+    cgroupDriver,
     ...options.settings,
   };
   const args = Object.entries(settings).flatMap(([key, value]) => ["--set", `${key}=${value}`]);

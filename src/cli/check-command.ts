@@ -89,7 +89,6 @@ async function checkHost(config: Config, handlers: Handlers): Promise<readonly C
   const facts = await readHostFacts(layout);
   const kernel = checkKernel(facts, {
     osrelease: await read("/proc/sys/kernel/osrelease"),
-    filesystems: await read("/proc/filesystems"),
     maxUserNamespaces: await read("/proc/sys/user/max_user_namespaces"),
     inotifyInstances: await read("/proc/sys/fs/inotify/max_user_instances"),
   });

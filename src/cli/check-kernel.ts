@@ -4,7 +4,6 @@ import { type CheckLine, fail, ok, warn } from "./check-line.ts";
 /** What /proc shows; empty where it does not. */
 export interface KernelTexts {
   readonly osrelease: string;
-  readonly filesystems: string;
   readonly maxUserNamespaces: string;
   readonly inotifyInstances: string;
 }
@@ -23,9 +22,6 @@ const FEW_INSTANCES = 256;
 export function checkKernel(facts: HostFacts, texts: KernelTexts): readonly CheckLine[] {
   return [
     version(facts, texts.osrelease.trim()),
-    /\boverlay$/m.test(texts.filesystems)
-      ? ok("overlayfs", "the kernel has it")
-      : fail("overlayfs", "the kernel does not offer it", "modprobe overlay, and have it loaded at boot"),
     facts.seccomp
       ? ok("seccomp", "the kernel has it")
       : fail(

@@ -1,7 +1,7 @@
 import { mkdtemp, rm, stat, statfs } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Operation, Operations } from "../launcher/operations.ts";
-import { messageOf } from "../lib/errors.ts";
+import { hasCode, messageOf } from "../lib/errors.ts";
 import { type CheckLine, fail, ok, warn } from "./check-line.ts";
 import { bytes } from "./status-page.ts";
 
@@ -58,7 +58,10 @@ async function checkOverlay(parent: string, operations: Operations): Promise<Che
     if (whiteout.startsWith("c ")) return ok("overlay", `works at ${parent}`);
     return fail("overlay", `whiteouts do not work at ${parent}`, remedy);
   } catch (error) {
-    return fail("overlay", `does not work at ${parent}: ${messageOf(error)}`, remedy);
+    // Where it is a module that is not loaded yet, this very mount has the kernel load it.
+    const missing = hasCode(error, "ENODEV");
+    const found = `does not work at ${parent}: ${messageOf(error)}`;
+    return fail("overlay", found, missing ? "use a kernel with CONFIG_OVERLAY_FS, its modules installed" : remedy);
   } finally {
     await operations.perform([{ op: "unmount", target: merged }], owner).catch(() => undefined);
     await rm(directory, { recursive: true, force: true });

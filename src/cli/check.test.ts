@@ -23,7 +23,6 @@ function kernel(change: Partial<HostFacts> = {}, without: readonly string[] = []
   };
   return checkKernel(facts, {
     osrelease: "6.1.0\n",
-    filesystems: "nodev\toverlay\n",
     maxUserNamespaces: "15000\n",
     inotifyInstances: "8192\n",
   });
