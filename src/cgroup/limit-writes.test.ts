@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Operation } from "../launcher/operations.ts";
 import { parseCgroups } from "./cgroup.ts";
-import { bandwidthWrites, limitWrites } from "./limit-writes.ts";
+import { bandwidthWrites, limitWrites, type ScopeLimits, scopeWrites } from "./limit-writes.ts";
 
 const V1 = parseCgroups(`32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu
 33 31 0:30 / /sys/fs/cgroup/hugetlb rw,relatime - cgroup cgroup rw,hugetlb
@@ -42,4 +42,30 @@ test("huge pages and unified files are written where the hierarchy has them", ()
     "/sys/fs/cgroup/pod/c/memory.high=max",
   ]);
   assert.deepEqual(limitWrites(BARE, "/pod/c", limits), []);
+});
+
+test("limits that systemd may have undone are written into a scope again, as v2 has them", () => {
+  const files = (limits: ScopeLimits) =>
+    lines(scopeWrites(V2, "/a.slice/c.scope", limits)).map((line) =>
+      line.replace("/sys/fs/cgroup/a.slice/c.scope/", ""),
+    );
+  const cpu = { quota: 20_000, period: 50_000, cpus: "0-1", mems: "0" };
+  assert.deepEqual(files({ memory: { limit: 4096, swap: 6144 }, cpu }), [
+    "memory.max=4096",
+    "memory.swap.max=2048",
+    "cpu.max=20000 50000",
+    "cpuset.cpus=0-1",
+    "cpuset.mems=0",
+  ]);
+  assert.deepEqual(files({ memory: { limit: -1, swap: -1 }, cpu: { quota: -1 } }), [
+    "memory.max=max",
+    "memory.swap.max=max",
+    "cpu.max=max",
+  ]);
+  assert.deepEqual(files({ memory: { limit: 4096, swap: 4096 }, cpu: { period: 1 } }), [
+    "memory.max=4096",
+    "memory.swap.max=0",
+  ]);
+  assert.deepEqual(files({}), []);
+  assert.deepEqual(scopeWrites(V1, "/a.slice/c.scope", { cpu }), []);
 });

@@ -15,6 +15,17 @@ export interface FileLimits {
   readonly unified: Readonly<Record<string, string>>;
 }
 
+/** Limits as the OCI has them: bytes, of which `swap` counts memory and swap together; microseconds; below 0 is none. */
+export interface ScopeLimits {
+  readonly memory?: { readonly limit?: number; readonly swap?: number };
+  readonly cpu?: {
+    readonly quota?: number;
+    readonly period?: number;
+    readonly cpus?: string;
+    readonly mems?: string;
+  };
+}
+
 const DEFAULT_PERIOD = 100_000;
 
 /**
@@ -41,6 +52,30 @@ export function bandwidthWrites(
 /** To be written after the runtime has updated the container: runc 1.1 writes the huge page limits that it was made with. */
 export function limitWrites(layout: CgroupLayout, path: string, limits: FileLimits): readonly Operation[] {
   return [...hugepageWrites(layout, path, limits.hugepageLimits), ...unifiedWrites(layout, path, limits.unified)];
+}
+
+/**
+ * What a scope's files say in the end; v2 alone. systemd writes all that it manages a moment after it was told of one limit,
+ * and has rounded the quota. The CPU weight is not written: every runtime tells systemd of that.
+ */
+export function scopeWrites(layout: CgroupLayout, path: string, { memory = {}, cpu = {} }: ScopeLimits) {
+  const mountPoint = unifiedMount(layout);
+  if (layout.mode !== "v2" || mountPoint === undefined) return [];
+  const { limit, swap } = memory;
+  const files: readonly (readonly [name: string, value: string | undefined])[] = [
+    ["memory.max", limit === undefined ? undefined : orMax(limit)],
+    ["memory.swap.max", swap === undefined ? undefined : orMax(swap < 0 ? swap : swap - (limit ?? 0))],
+    ["cpu.max", cpu.quota === undefined ? undefined : [orMax(cpu.quota), cpu.period ?? ""].join(" ").trim()],
+    ["cpuset.cpus", cpu.cpus],
+    ["cpuset.mems", cpu.mems],
+  ];
+  return files.flatMap(([name, value]) =>
+    value === undefined ? [] : [write(posix.join(mountPoint, path, name), value)],
+  );
+}
+
+function orMax(limit: number): string {
+  return limit < 0 ? "max" : String(limit);
 }
 
 function hugepageWrites(

@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import { mkdtempDisposableSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, it } from "node:test";
 import type { CgroupLayout } from "../cgroup/cgroup.ts";
 import { aSandbox } from "../sandbox/sandbox.fixture.ts";
@@ -35,6 +38,27 @@ describe("the cgroups of a sandbox", () => {
     assert.deepEqual(cgroups.ensureParent(sandbox), []);
     assert.equal(cgroups.writesBandwidth(sandbox), false);
     assert.equal(cgroups.parentOf(aSandbox().config), "system.slice");
+  });
+
+  it("have a scope's limits written after the runtime, and no other's", () => {
+    using scratch = mkdtempDisposableSync(join(tmpdir(), "cgroups-"));
+    writeFileSync(join(scratch.path, "cgroup.controllers"), "cpu memory\n");
+    const v2: CgroupLayout = { mode: "v2", hierarchies: [{ mountPoint: scratch.path, controllers: [], version: 2 }] };
+    const cgroups = new Cgroups(v2, "systemd", "/nacelle");
+    const after = (cgroupParent: string) =>
+      cgroups.after({ ...aSandbox(), cgroupParent }, "abc", { devices: [], cpu: { quota: 5_000, period: 10_000 } });
+    assert.deepEqual(after("a.slice"), [
+      {
+        op: "writeKernelFile",
+        path: join(scratch.path, "a.slice/nacelle-abc.scope/cpu.max"),
+        data: Buffer.from("5000 10000"),
+      },
+    ]);
+    assert.deepEqual(after("/a"), []);
+    const told = (cgroupParent: string) =>
+      cgroups.tellCommand({ ...aSandbox(), cgroupParent }, "abc", { devices: [], memory: { limit: 4096 } });
+    assert.deepEqual(told("a.slice").slice(1), ["set-property", "--runtime", "nacelle-abc.scope", "MemoryMax=4096"]);
+    assert.deepEqual(told("/a"), []);
   });
 
   it("stay what they were made with when the driver changes", () => {

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import {
   type CgroupDriver,
   type CgroupLayout,
@@ -15,9 +15,11 @@ import {
   parseParent,
   unifiedMount,
 } from "../cgroup/cgroup.ts";
-import { bandwidthWrites, type CpuBandwidth, type FileLimits, limitWrites } from "../cgroup/limit-writes.ts";
+import { bandwidthWrites, type CpuBandwidth, limitWrites, scopeWrites } from "../cgroup/limit-writes.ts";
 import type { Operation } from "../launcher/operations.ts";
 import type { SandboxConfig } from "../oci/config.ts";
+import { setPropertyArgs } from "../oci/spec/scope.ts";
+import type { OciResources } from "../oci/spec/types.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 
 /**
@@ -79,13 +81,21 @@ export class Cgroups {
     return this.writesBandwidth(sandbox) ? bandwidthWrites(this.layout, this.path(sandbox, id), from, to) : [];
   }
 
+  /** systemd's own program: it asks systemd directly, and is wherever that is. */
+  tellCommand(sandbox: Sandbox, id: string, limits: OciResources): readonly string[] {
+    if (driverOf(this.#parent(sandbox)) === "cgroupfs") return [];
+    const args = setPropertyArgs(basename(this.path(sandbox, id)), limits);
+    return args.length === 0 ? [] : ["/usr/bin/systemctl", ...args];
+  }
+
   /** To be written after that. */
-  after(
-    sandbox: Sandbox,
-    id: string,
-    { hugepageLimits = [], unified = {} }: Partial<FileLimits>,
-  ): readonly Operation[] {
-    return limitWrites(this.layout, this.path(sandbox, id), { hugepageLimits, unified });
+  after(sandbox: Sandbox, id: string, limits: OciResources): readonly Operation[] {
+    const path = this.path(sandbox, id);
+    const { hugepageLimits = [], unified = {} } = limits;
+    return [
+      ...(driverOf(this.#parent(sandbox)) === "systemd" ? scopeWrites(this.layout, path, limits) : []),
+      ...limitWrites(this.layout, path, { hugepageLimits, unified }),
+    ];
   }
 
   /** Where its processes are listed. */

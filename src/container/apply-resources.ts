@@ -6,7 +6,7 @@ import { clampOomScoreAdj } from "../oci/spec/process.ts";
 import { buildResources } from "../oci/spec/resources.ts";
 import type { OciResources } from "../oci/spec/types.ts";
 import type { Handlers } from "../sandbox/handlers.ts";
-import { updateProcess } from "../sandbox/runtime-calls.ts";
+import { runtimeEnvironment, updateProcess } from "../sandbox/runtime-calls.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 
 /** Limits that are written to files of the container's cgroup, because its runtime does not do it, or not right. */
@@ -15,7 +15,9 @@ export interface CgroupFiles {
   writesBandwidth(sandbox: Sandbox): boolean;
   /** Before the runtime's own update. */
   before(sandbox: Sandbox, id: string, from: Resources, to: Resources): readonly Operation[];
-  /** After it. */
+  /** What tells systemd of the limits, after the runtime's own update; empty where it need not know. */
+  tellCommand(sandbox: Sandbox, id: string, to: OciResources): readonly string[];
+  /** After both. */
   after(sandbox: Sandbox, id: string, to: OciResources): readonly Operation[];
   /** A directory of the cgroup that lists all of its processes. */
   directory(sandbox: Sandbox, id: string): string;
@@ -62,8 +64,20 @@ export async function applyResources(
   await write(operations, id, cgroupFiles.before(sandbox, id, from, to));
   const { handler } = handlers.requireOf(sandbox);
   await updateProcess(operations, handler, id, forRuntime(value, cgroupFiles.writesBandwidth(sandbox)));
+  await tellSystemd(operations, id, cgroupFiles.tellCommand(sandbox, id, value));
   const score = scoreChange(change, cgroupFiles.directory(sandbox, id), host.minOomScoreAdj);
   await write(operations, id, [...cgroupFiles.after(sandbox, id, value), ...score]);
+}
+
+/** Not told, it would take the limits back when it is reloaded. */
+async function tellSystemd(operations: Operations, id: string, argv: readonly string[]): Promise<void> {
+  if (argv.length === 0) return;
+  const what = "systemctl set-property";
+  const request = { owner: id, what, deadlineMs: WRITE_MS, argv, env: runtimeEnvironment };
+  const { outcome, status, stderr } = await operations.run(request);
+  if (outcome === "exited" && status === 0) return;
+  const how = outcome === "exited" ? stderr.toString().trim().slice(0, 400) : outcome;
+  throw new DomainError("internal", `${what} of ${id} failed: ${how}`);
 }
 
 /** What the kernel refuses is mostly more than the sandbox's own cgroup has. */

@@ -112,7 +112,13 @@ class Node implements AsyncDisposable {
     this.updates = new ResourceUpdates({
       ...{ store, operations, containers: this.#containers, sandboxes: new SandboxStore(store), handlers },
       ...{ host: sampleHost, notice: () => {}, log: () => {}, find: () => this.container, findSandbox: () => sandbox },
-      cgroupFiles: { writesBandwidth: () => false, before: () => [], after: () => [], directory: () => "/cg" },
+      cgroupFiles: {
+        writesBandwidth: () => false,
+        before: () => [],
+        tellCommand: () => [],
+        after: () => [],
+        directory: () => "/cg",
+      },
     });
   }
 

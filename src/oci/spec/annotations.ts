@@ -25,29 +25,18 @@ export function containerAnnotations(input: SpecInput): Readonly<Record<string, 
     ...sandboxAnnotations("container", input.sandboxId, input.sandbox),
     [`${PREFIX}container-name`]: input.config.metadata.name,
     [`${PREFIX}image-name`]: input.config.image.userSpecifiedImage || input.config.image.image,
-    ...scopeAnnotations(input.cgroupsPath),
   };
 }
 
 /** The same for a sandbox's own process. */
 export function pauseAnnotations(
-  { sandboxId, sandbox, cgroupsPath }: Pick<SpecInput, "sandboxId" | "sandbox" | "cgroupsPath">,
+  { sandboxId, sandbox }: Pick<SpecInput, "sandboxId" | "sandbox">,
   allowed: readonly string[],
 ): Readonly<Record<string, string>> {
   return {
     ...allowedOnly(sandbox.annotations, allowed),
     ...sandboxAnnotations("sandbox", sandboxId, sandbox),
-    ...scopeAnnotations(cgroupsPath),
   };
-}
-
-/**
- * With the systemd driver (a path of it is no path) processes are in the scope itself, whichever the runtime: crun would
- * make a cgroup in it. And a scope in which something was killed for memory is forgotten as any other.
- */
-export function scopeAnnotations(cgroupsPath: string): Readonly<Record<string, string>> {
-  if (cgroupsPath.startsWith("/")) return {};
-  return { "run.oci.systemd.subgroup": "", "org.systemd.property.CollectMode": "'inactive-or-failed'" };
 }
 
 function allowedOnly(annotations: Readonly<Record<string, string>>, patterns: readonly string[]) {

@@ -6,6 +6,7 @@ import { buildMounts } from "./mounts.ts";
 import { buildNamespaces } from "./namespaces.ts";
 import { buildProcess, checkPrivileged } from "./process.ts";
 import { buildResources } from "./resources.ts";
+import { scopeAnnotations } from "./scope.ts";
 import { buildSeccomp } from "./seccomp.ts";
 import { buildSelinux } from "./selinux.ts";
 import { specSysctls } from "./sysctls.ts";
@@ -54,7 +55,7 @@ export function buildSpec(input: SpecInput): BuiltSpec {
       root: { path: input.rootfs, readonly: readonlyRootfs },
       ...(input.namespaces.uts === "new" ? { hostname: input.hostname } : {}),
       mounts: [...mounts.value.mounts, ...devices.mounts],
-      annotations: containerAnnotations(input),
+      annotations: { ...containerAnnotations(input), ...scopeAnnotations(input.cgroupsPath, resources.value) },
       linux,
     },
     notices: sections.flatMap((section) => section.notices),

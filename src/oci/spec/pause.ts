@@ -5,6 +5,7 @@ import type { BuiltSpec } from "./build.ts";
 import type { HostFacts, NamespaceChoices, RuntimeFacts } from "./input.ts";
 import { buildNamespaces } from "./namespaces.ts";
 import { clampOomScoreAdj } from "./process.ts";
+import { scopeAnnotations } from "./scope.ts";
 import { specSysctls } from "./sysctls.ts";
 
 /** The last that the kernel should kill for memory, short of never: with it dies the sandbox. */
@@ -52,7 +53,10 @@ export function buildPauseSpec(input: PauseInput): BuiltSpec {
         { destination: "/proc", type: "proc", source: "proc", options: ["nosuid", "noexec", "nodev"] },
         { destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["nosuid", "noexec", "mode=755", "size=64k"] },
       ],
-      annotations: pauseAnnotations(input, input.runtime.allowedAnnotations),
+      annotations: {
+        ...pauseAnnotations(input, input.runtime.allowedAnnotations),
+        ...scopeAnnotations(input.cgroupsPath),
+      },
       linux: {
         namespaces: buildNamespaces(namespaces, host.cgroupMode === "v2"),
         cgroupsPath: input.cgroupsPath,

@@ -1,7 +1,7 @@
 import type { UserNamespace } from "../config.ts";
-import { scopeAnnotations } from "./annotations.ts";
 import { idMappings } from "./mounts.ts";
 import { PAUSE_PATH } from "./pause.ts";
+import { scopeAnnotations } from "./scope.ts";
 import type { OciMount, OciSpec } from "./types.ts";
 
 export interface TrialInput {
