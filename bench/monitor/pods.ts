@@ -8,8 +8,8 @@ import type { Workbench } from "./workbench.ts";
 const NAP = ["sleep", "100000"];
 const IDLE_SECONDS = 10;
 const IDLE_PODS = 10;
-/** After so long a monitor has given back what its start took. */
-const SETTLE_MS = 3_000;
+/** After so long a monitor has given back what its start took, and looks no longer whether its log's disk answers. */
+const SETTLE_MS = 12_000;
 
 /** Pods of one idle container each: the memory that is theirs, and how often their monitors are woken. */
 export async function pods(bench: Workbench): Promise<readonly Row[]> {
