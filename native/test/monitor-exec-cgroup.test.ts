@@ -12,6 +12,7 @@ import {
   gone,
   hears,
   Node,
+  openFds,
   remove,
   run,
   type Sandbox,
@@ -158,6 +159,23 @@ describe("an exec in a cgroup of its own", { skip }, () => {
     assert.equal(result.outcome, "timedOut");
     await gone("94005");
     await place.empty();
+    await remove(s, b);
+  });
+
+  test("a hundred times, twenty at once, leaves no cgroup and no descriptor", { timeout: 60_000 }, async () => {
+    using s = await node.sandbox();
+    using place = new Place(s);
+    const b = await running(s, place.path);
+    await s.monitor.snapshot(); // what START used is closed by now
+    const before = openFds(s);
+    const request = inCgroup(runtimeFor(s, place.path), execRequest(b, command("exit 4")));
+    for (let round = 0; round < 5; round++) {
+      const results = await Promise.all(Array.from({ length: 20 }, () => s.monitor.execSync("c1", request)));
+      assert.ok(results.every(({ status }) => status === 4));
+    }
+    await place.empty();
+    while (openFds(s) > before) await s.monitor.snapshot();
+    assert.equal(openFds(s), before);
     await remove(s, b);
   });
 
