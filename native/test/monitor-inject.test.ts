@@ -12,18 +12,21 @@ import { closure, readSymbols } from "./symbols.ts";
 const native = join(import.meta.dirname, "..");
 const built = join(native, "../build/inject");
 const runtime = join(built, "fake-runtime");
+/** Asked for by the name of a sanitized binary: then this one is sanitized, too, and what it says is a failure. */
+const ASAN = (process.env["NACELLE_NATIVE"] ?? "").includes("asan");
+const binary = join(built, ASAN ? "../asan/nacelle-inject" : "nacelle-native");
 const LANES = 3;
 /** All errors of every call, instead of one that the seed picks. */
 const EVERY = process.env["NACELLE_INJECT_EVERY"] === "1";
 const SEED = Number(process.env["NACELLE_SEED"] ?? Date.now() % 1_000_000);
 
-execFileSync("make", ["-s", "-j2", "-C", native, "inject"]);
+execFileSync("make", ["-s", "-j2", "-C", native, "inject", ...(ASAN ? ["inject-asan"] : [])]);
 
 /** A launcher whose monitors have orders of their own. */
 class Lane implements AsyncDisposable {
   readonly #folder = mkdtempDisposableSync(join(tmpdir(), "i"));
   readonly #orders = new Orders(join(this.#folder.path, "orders"));
-  readonly #node = new Node(["env", `NACELLE_INJECT=${this.#orders.path}`], undefined, join(built, "nacelle-native"));
+  readonly #node = new Node(["env", `NACELLE_INJECT=${this.#orders.path}`], undefined, binary);
 
   /** One life with one failure; at 0: none. */
   async live(scenario: Scenario, at: number, variant: number): Promise<Hit & { readonly count: number }> {
