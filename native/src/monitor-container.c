@@ -89,7 +89,7 @@ static void started(struct job *job)
 {
 	struct container *c = job->container;
 	bool success = job_succeeded(job);
-	bool alive = c->status.state == STATE_STARTING;
+	bool alive = c->status.state == STATE_STARTING && !c->ended;
 	struct writer w;
 
 	c->job = NULL;

@@ -17,6 +17,7 @@ import {
   remove,
   run,
   type Sandbox,
+  script,
   startCall,
 } from "./monitor-fixture.ts";
 
@@ -163,6 +164,23 @@ test("what waits for a dead disk is answered at its deadline, can be cut short, 
   );
   await remove(s, waits);
   await remove(s, talks);
+});
+
+test("a container that has ended before its runtime returns has begun before it ended, however long its log takes", {
+  timeout: 60_000,
+}, async () => {
+  using s = await node.sandbox();
+  const disk = new Disk(s);
+  const b = bundle(s.place, "crun", "c1", ["sh", "-c", "echo word; exit 6"]);
+  const { pid } = await s.monitor.create("c1", createRequest(b, { logPath: join(disk.dir, "0.log") }));
+  const slow = script(s.place, "slow", `fsfreeze --freeze ${disk.dir}; "$@"; while [ -e /proc/${pid} ]; do :; done`);
+  const call = startCall(b);
+  await s.monitor.start("c1", { ...call, argv: [slow, ...call.argv] });
+  const exit = await s.exited("c1");
+  disk.thaw();
+  assert.equal(exit.siStatus, 6);
+  assert.ok(exit.createdNs <= exit.startedNs && exit.startedNs <= exit.exitedNs);
+  await remove(s, b);
 });
 
 test("a sandbox can be given up while a disk holds its logs, and its monitor ends with the disk's return", {
