@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { rename, stat, writeFile } from "node:fs/promises";
+import { open as openFile, rename, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import test from "node:test";
@@ -29,6 +29,14 @@ test("a log is whole and in order, rotated all the time, and with the server kil
   const pod = await Pod.run(node, "whole", { logDirectory: logs });
   for (const part of [0, 1, 2]) await run("mkfifo", [join(logs, `begin-${part}`), join(logs, `end-${part}`)]);
   const open = (gate: string) => writeFile(join(logs, gate), "\n");
+  /** Resolves when the container has come to the gate, with what lets it through. */
+  const reached = async (gate: string) => {
+    const file = await openFile(join(logs, gate), "w");
+    return async () => {
+      await file.writeFile("\n");
+      await file.close();
+    };
+  };
   const mounts = [{ containerPath: "/gates", hostPath: logs }];
   const options = { command: ["sh", "-c", script], logPath: "0.log", mounts };
   const config = containerConfig("whole", options);
@@ -42,7 +50,7 @@ test("a log is whole and in order, rotated all the time, and with the server kil
     await node.cri.call("ReopenContainerLog", { containerId });
   };
   /** Rotates as fast as a new file is seen to grow, until a part has ended, or so often. */
-  const rotateUntil = async (end: Promise<void>, most = Number.POSITIVE_INFINITY) => {
+  const rotateUntil = async (end: Promise<unknown>, most = Number.POSITIVE_INFINITY) => {
     let ended = false;
     const note = () => {
       ended = true;
@@ -65,9 +73,10 @@ test("a log is whole and in order, rotated all the time, and with the server kil
   await node.server.restart();
   await node.cri.call("ReopenContainerLog", { containerId });
   await open("begin-2");
-  const end = open("end-2");
+  // One that has exited has no log that could be rotated.
+  const end = reached("end-2");
   await rotateUntil(end);
-  await end;
+  await (await end)();
   // The CRI has no call that waits for the end.
   const state = async () => (await node.cri.call("ContainerStatus", { containerId })).status.state;
   const deadline = AbortSignal.timeout(patienceMs);
