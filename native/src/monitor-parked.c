@@ -1,4 +1,5 @@
 /* Requests that wait for the pump. */
+#include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -15,7 +16,7 @@ bool park(struct monitor *m, struct parked *p, struct request *to, const struct 
 	if (length > 0)
 		copy = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (copy == MAP_FAILED) {
-		reply_text(m, to, ERR_SYSCALL, 12, "mmap");
+		reply_text(m, to, ERR_SYSCALL, ENOMEM, "mmap");
 		return false;
 	}
 	if (length > 0)

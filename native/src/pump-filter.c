@@ -1,9 +1,11 @@
 /* What the pump may ask of the kernel: to read, to write its files, to wait; nothing else. */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
@@ -18,6 +20,10 @@
 #define LOAD(field) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
 #define RETURN(value) BPF_STMT(BPF_RET | BPF_K, (value))
 #define ALLOW(call) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (call), 0, 1), RETURN(SECCOMP_RET_ALLOW)
+/* Only with this second argument, of which the lower half is looked at; what follows has the number again. */
+#define ALLOW_FOR(call, argument) \
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (call), 0, 4), LOAD(args[1]), \
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (argument), 0, 1), RETURN(SECCOMP_RET_ALLOW), RETURN(SECCOMP_RET_ERRNO | EPERM)
 
 #ifdef ARCHITECTURE
 /* A filter is its thread's alone: what control executes must not inherit one. */
@@ -37,8 +43,8 @@ static struct sock_filter code[] = {
 	ALLOW(SYS_ppoll),
 	ALLOW(SYS_epoll_ctl),
 	ALLOW(SYS_timerfd_settime),
-	ALLOW(SYS_ioctl),
-	ALLOW(SYS_fcntl),
+	ALLOW_FOR(SYS_ioctl, FIONREAD),
+	ALLOW_FOR(SYS_fcntl, F_SETPIPE_SZ),
 	ALLOW(SYS_madvise),
 	ALLOW(SYS_munmap),
 	ALLOW(SYS_openat),
