@@ -10,9 +10,9 @@ import type { Workbench } from "./workbench.ts";
 const LINE = 100;
 const HEADER = 40;
 /** Less is printed before it was rotated often. */
-const LEAST_MEGABYTES = 1_000;
+const LEAST_MEGABYTES = 2_000;
 /** So often a daemon rotates before it is killed. */
-const ROTATIONS = 3;
+const ROTATIONS = 2;
 
 /** Whether each byte of a container's output is in its log, in order, though that is rotated ten times a second by daemons that are killed. */
 export async function integrity(bench: Workbench): Promise<readonly Row[]> {
