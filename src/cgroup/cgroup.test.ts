@@ -60,6 +60,12 @@ test("takes a slice where systemd keeps it, or its name alone", () => {
   );
 });
 
+test("says why a slice cannot be had", () => {
+  assert.throws(() => parseParent("-.slice", "systemd"), /is the root of all slices.*leave cgroup_parent empty/);
+  assert.throws(() => parseParent("/-.slice", "systemd"), /is the root of all slices/);
+  assert.throws(() => parseParent("a:b.slice", "systemd"), /"a:b.slice": OCI runtimes take no ":" in a slice/);
+});
+
 test("refuses the other driver's parents with the remedy", () => {
   assert.throws(() => parseParent("/kubepods/pod1", "systemd"), /is no slice.*set cgroupDriver to "cgroupfs"/);
   assert.throws(() => parseParent("kubepods-pod1.slice", "cgroupfs"), /is a slice.*set cgroupDriver to systemd/);

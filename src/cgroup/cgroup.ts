@@ -1,6 +1,7 @@
 import { posix } from "node:path";
 import type { Operation } from "../launcher/operations.ts";
 import { invalidArgument } from "../lib/errors.ts";
+import { plainParts } from "../lib/plain-path.ts";
 
 /** v2 alone; v1 alone; or v1 with a v2 hierarchy without controllers beside it, as systemd's hybrid mode has it. */
 export type CgroupMode = "v1" | "hybrid" | "v2";
@@ -91,18 +92,18 @@ export function defaultParent(driver: CgroupDriver): string {
  */
 export function parseParent(text: string, driver: CgroupDriver): string {
   if (text === "") return defaultParent(driver);
-  const parts = plainParts(text);
+  const parts = requireParts(text);
   return driver === "systemd" ? requireSlice(text, parts) : requirePath(text, parts);
 }
 
 /** As `parseParent` with cgroupfs, for what was asked of a server that took every absolute path. */
 export function normalPath(text: string): string {
-  return `/${plainParts(text).join("/")}`;
+  return `/${requireParts(text).join("/")}`;
 }
 
-function plainParts(text: string): readonly string[] {
-  const parts = text.split("/").filter((part) => part !== "");
-  if (text.length <= 1024 && parts.length > 0 && parts.every((part) => isPart(part))) return parts;
+function requireParts(text: string): readonly string[] {
+  const parts = plainParts(text);
+  if (parts !== undefined) return parts;
   throw invalidArgument(
     `cgroup_parent ${shown(text)} is not a path of plain names: ".", ".." and odd characters are refused`,
   );
@@ -124,7 +125,13 @@ function requireSlice(text: string, parts: readonly string[]): string {
     const remedy = 'name a slice like kubepods.slice, or set cgroupDriver to "cgroupfs" here and in the kubelet';
     throw invalidArgument(`cgroup_parent ${shown(text)} is no slice, and the cgroup driver here is systemd: ${remedy}`);
   }
-  if (!/^[A-Za-z0-9:_.\\@]+(-[A-Za-z0-9:_.\\@]+)*\.slice$/.test(slice)) {
+  if (slice === "-.slice") {
+    const remedy = "name a slice in it, or leave cgroup_parent empty for system.slice";
+    throw invalidArgument(`cgroup_parent ${shown(text)} is the root of all slices, and holds no pods: ${remedy}`);
+  }
+  // systemd would take colons; in `cgroupsPath` they part the slice from the scope.
+  if (slice.includes(":")) throw invalidArgument(`cgroup_parent ${shown(text)}: OCI runtimes take no ":" in a slice`);
+  if (!/^[A-Za-z0-9_.\\@]+(-[A-Za-z0-9_.\\@]+)*\.slice$/.test(slice)) {
     throw invalidArgument(`cgroup_parent ${shown(text)} is no name for a slice: dashes stand between other characters`);
   }
   const path = parentPath(slice);
@@ -136,10 +143,6 @@ function requireSlice(text: string, parts: readonly string[]): string {
 
 function shown(text: string): string {
   return JSON.stringify(text.slice(0, 200));
-}
-
-function isPart(part: string): boolean {
-  return part !== "." && part !== ".." && part.length <= 255 && /^[A-Za-z0-9:_.@\\+=,~-]+$/.test(part);
 }
 
 /** Who makes the cgroups below a parent that `parseParent` gave, whoever makes those of today: a path is a path, a slice a name. */

@@ -1,6 +1,7 @@
 import { isIP } from "node:net";
 import { join } from "node:path";
 import { invalidArgument } from "../lib/errors.ts";
+import { plainParts } from "../lib/plain-path.ts";
 import type { Config } from "./schema.ts";
 
 /** sockaddr_un holds 108 bytes with the final NUL. */
@@ -16,6 +17,7 @@ export function adminSocket(config: Config): string {
 /** What no single key can tell. Throws `invalidArgument`, naming the keys and the remedy. */
 export function checkConfig(config: Config): void {
   checkPaths(config);
+  checkCgroupParent(config);
   checkSocketLengths(config);
   const handlers = Object.keys(config.runtimes);
   if (!handlers.includes(config.defaultRuntime)) {
@@ -86,6 +88,13 @@ function checkPaths(config: Config): void {
   }
   if (listen === adminSocket(config))
     throw invalidArgument(`listen: ${listen} is the administrative socket`, { key: "listen" });
+}
+
+/** Used at the first pod that names none, and at the end of `nacelle wipe`: too late to find it out. */
+function checkCgroupParent({ cgroupParent }: Config): void {
+  if (plainParts(cgroupParent) !== undefined) return;
+  const expected = "expected a path of plain names below the root of the cgroups, like /nacelle";
+  throw invalidArgument(`cgroupParent: ${expected}`, { key: "cgroupParent" });
 }
 
 function checkSocketLengths({ listen, runDir }: Config): void {
