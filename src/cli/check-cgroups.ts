@@ -1,6 +1,6 @@
 import { type CgroupLayout, controllerMount } from "../cgroup/cgroup.ts";
 import type { Config } from "../config/schema.ts";
-import { chooseDriver } from "./cgroup-driver.ts";
+import { chooseDriver, type SystemdFacts } from "./cgroup-driver.ts";
 import { type CheckLine, fail, ok, warn } from "./check-line.ts";
 
 /** What is known of cgroups besides where they are mounted. */
@@ -13,9 +13,7 @@ export interface CgroupTexts {
   /** Mount points that cannot be written to. */
   readonly readOnly: readonly string[];
   readonly driver: Config["cgroupDriver"];
-  readonly isSystemd: boolean;
-  /** Something answers where the system's D-Bus is. */
-  readonly hasBus: boolean;
+  readonly systemd: SystemdFacts;
   /** Names of the runtime handlers that were found. */
   readonly handlers: readonly string[];
 }
@@ -35,18 +33,14 @@ export function checkCgroups(texts: CgroupTexts): readonly CheckLine[] {
   return [...lines, ...driverLines(texts)];
 }
 
-function driverLines({ layout, driver, isSystemd, hasBus }: CgroupTexts): CheckLine[] {
+function driverLines({ layout, driver, systemd }: CgroupTexts): CheckLine[] {
   const what = "cgroup driver";
-  if (driver === "systemd" && !isSystemd) {
+  if (driver === "systemd" && !systemd.isSystemd) {
     return [fail(what, "systemd is configured, and is not process 1", "set cgroupDriver: cgroupfs")];
   }
-  const chosen = chooseDriver(driver, layout.mode, isSystemd);
+  const chosen = chooseDriver(driver, layout.mode, systemd);
   const found = `${chosen.driver}: ${chosen.reason}`;
-  if (chosen.driver === "systemd" && !hasBus) {
-    return [
-      fail(what, `${found}; no D-Bus, by which runtimes speak to it`, "install dbus, or set cgroupDriver: cgroupfs"),
-    ];
-  }
+  if (chosen.problem !== "") return [fail(what, found, chosen.problem)];
   return [ok(what, found)];
 }
 

@@ -11,7 +11,7 @@ import { messageOf } from "../lib/errors.ts";
 import type { Handlers } from "../sandbox/handlers.ts";
 import { Paths } from "../sandbox/paths.ts";
 import { askAdmin } from "./admin-client.ts";
-import { isSystemdInit } from "./cgroup-driver.ts";
+import { readSystemdFacts } from "./cgroup-driver.ts";
 import { checkCgroups } from "./check-cgroups.ts";
 import { checkKernel } from "./check-kernel.ts";
 import { type CheckLine, checkPage, fail, isFit, ok, warn } from "./check-line.ts";
@@ -102,8 +102,7 @@ async function checkHost(config: Config, handlers: Handlers): Promise<readonly C
     procCgroups: await read("/proc/cgroups"),
     readOnly: layout.hierarchies.filter((_, index) => !writable[index]).map(({ mountPoint }) => mountPoint),
     driver: config.cgroupDriver,
-    isSystemd: await isSystemdInit(),
-    hasBus: await exists("/run/dbus/system_bus_socket"),
+    systemd: await readSystemdFacts(),
     handlers: handlers.list().flatMap(({ handler, problem }) => (problem === "" ? [handler.name] : [])),
   });
   return [...kernel, ...cgroups];
@@ -155,13 +154,6 @@ function read(path: string): Promise<string> {
 
 function isWritable(path: string): Promise<boolean> {
   return access(path, constants.W_OK).then(
-    () => true,
-    () => false,
-  );
-}
-
-function exists(path: string): Promise<boolean> {
-  return stat(path).then(
     () => true,
     () => false,
   );

@@ -32,6 +32,8 @@ function levels(lines: readonly CheckLine[]): readonly string[] {
   return lines.filter(({ level }) => level !== "ok").map(({ level, what }) => `${level} ${what}`);
 }
 
+const none = { isSystemd: false, hasBus: false };
+
 describe("nacelle check", () => {
   it("prints a line for each thing, remedies below, and a verdict", () => {
     const lines = [ok("a", "fine"), warn("bee", "so so", "do this"), fail("c", "bad", "do that")];
@@ -65,7 +67,7 @@ describe("nacelle check", () => {
       .join("\n");
     const layout = parseCgroups(mountinfo);
     const controllers = new Set(layout.hierarchies.flatMap((one) => one.controllers));
-    const texts = { layout, controllers, readOnly: [], driver: "auto", isSystemd: false, hasBus: false } as const;
+    const texts = { layout, controllers, readOnly: [], driver: "auto", systemd: none } as const;
     const procCgroups = "hugetlb\t0\t1\t1\n";
     const [, line] = checkCgroups({ ...texts, procCgroups, handlers: ["crun"] });
     assert.match(line?.remedy ?? "", /mount -t cgroup -o hugetlb cgroup \/sys\/fs\/cgroup\/hugetlb/);
@@ -79,17 +81,20 @@ describe("nacelle check", () => {
     const layout = parseCgroups("30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
     const controllers = new Set(["cpu", "memory", "cpuset", "pids"]);
     const texts = { layout, controllers, readOnly: [], procCgroups: "", handlers: [], driver: "auto" } as const;
-    const [, chosen] = checkCgroups({ ...texts, isSystemd: true, hasBus: true });
+    const [, chosen] = checkCgroups({ ...texts, systemd: { isSystemd: true, hasBus: true } });
     assert.equal(chosen?.found, "systemd: systemd is process 1, and cgroups are v2");
-    const [, lacking] = checkCgroups({ ...texts, isSystemd: true, hasBus: false });
+    const mute = { isSystemd: true, hasBus: false };
+    const [, lacking] = checkCgroups({ ...texts, driver: "systemd", systemd: mute });
     assert.match(lacking?.remedy ?? "", /install dbus/);
-    const [, without] = checkCgroups({ ...texts, isSystemd: false, hasBus: false });
+    const [, other] = checkCgroups({ ...texts, systemd: mute });
+    assert.match(other?.found ?? "", /^cgroupfs: systemd is process 1, without D-Bus/);
+    const [, without] = checkCgroups({ ...texts, systemd: none });
     assert.equal(without?.found, "cgroupfs: process 1 is not systemd");
   });
 
   it("says that no cgroup hierarchy is mounted", () => {
     const texts = { controllers: new Set<string>(), procCgroups: "", readOnly: [], handlers: [] };
-    const lines = checkCgroups({ ...texts, layout: parseCgroups(""), driver: "auto", isSystemd: false, hasBus: false });
+    const lines = checkCgroups({ ...texts, layout: parseCgroups(""), driver: "auto", systemd: none });
     assert.deepEqual(levels(lines), ["FAIL cgroups"]);
   });
 

@@ -7,7 +7,7 @@ import type { LauncherSupervisor } from "../launcher/launcher-supervisor.ts";
 import type { Log } from "../lib/log.ts";
 import type { SpecPolicy } from "../oci/spec/input.ts";
 import type { Paths } from "../sandbox/paths.ts";
-import { chooseDriver, isSystemdInit } from "./cgroup-driver.ts";
+import { chooseDriver, readSystemdFacts } from "./cgroup-driver.ts";
 import { Cgroups } from "./cgroups.ts";
 import { ensureMountPoints } from "./exclusive-mounts.ts";
 import type { Host } from "./host.ts";
@@ -59,8 +59,9 @@ export async function prepareHost({ config, log, launcher, paths, binary }: Host
       host.resolvConf = text;
     });
   });
-  const { driver, reason } = chooseDriver(config.cgroupDriver, layout.mode, await isSystemdInit());
+  const { driver, reason, problem } = chooseDriver(config.cgroupDriver, layout.mode, await readSystemdFacts());
   log.info("cgroup driver", { driver, reason });
+  if (problem !== "") log.warn("the cgroup driver cannot work", { driver, problem });
   const cgroups = new Cgroups(layout, driver, config.cgroupParent);
   return { host, cgroups, [Symbol.dispose]: () => unwatchFile(RESOLV_CONF) };
 }

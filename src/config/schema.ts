@@ -91,7 +91,7 @@ export const schema = section("", {
   cgroupDriver: setting(
     oneOf("auto", "cgroupfs", "systemd"),
     "auto",
-    "Who makes cgroups: `systemd` for the runtime, or the runtime by itself (`cgroupfs`). `auto`: systemd where it is process 1 and cgroup v2 is alone, else cgroupfs. A kubelet asks, and follows. Pods keep the driver that they were made with.",
+    "Who makes cgroups: `systemd` for the runtime, or the runtime by itself (`cgroupfs`). `auto`: systemd where it is process 1, has D-Bus, and cgroup v2 is alone, else cgroupfs. A kubelet asks, and follows. Pods keep the driver that they were made with.",
   ),
   cgroupParent: setting(
     path(),
