@@ -84,26 +84,33 @@ static bool has_room(const struct attach *a)
 	return connection_pending(a->connection) <= PENDING && !a->connection->closing;
 }
 
-/* From the ring to the connection, one piece; false: there is none, or it does not fit, which is noted for the pump. */
+/*
+ * From the ring to the connection: what was lost before the first piece, else that piece; false: there is nothing, or it
+ * does not fit, which is noted for the pump.
+ */
 static bool move_piece(struct attach *a)
 {
 	bool room = has_room(a);
 	size_t piece = 0;
 	uint8_t *at = NULL;
+	bool gaps;
 
 	pump_lock();
-	if (a->ring.length > 0 && room) {
+	gaps = room && a->ring.gaps[0] + a->ring.gaps[1] > 0;
+	if (a->ring.length > 0 && room && !gaps) {
 		piece = ring_first(&a->ring);
 		at = connection_reserve(a->connection, piece);
 	}
 	if (at)
 		ring_take(&a->ring, at, piece);
-	else
+	else if (!gaps)
 		a->full = a->ring.length > 0;
 	pump_unlock();
+	if (gaps)
+		send_gaps(a);
 	if (at)
 		connection_commit(a->connection, EVT_EXEC_OUTPUT, a->seq, piece);
-	return at;
+	return at || gaps;
 }
 
 static bool is_empty(struct attach *a)
@@ -121,8 +128,6 @@ static void deliver(struct attach *a)
 {
 	struct connection *c = a->connection;
 
-	if (has_room(a))
-		send_gaps(a);
 	while (move_piece(a))
 		;
 	if (!a->container && is_empty(a)) {

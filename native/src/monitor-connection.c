@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "monitor.h"
+#include "sys.h"
 
 /* Pending bytes below which what was paused goes on. */
 enum { RESUME_AT = 128 * 1024 };
@@ -287,7 +288,7 @@ void connection_give_back(struct monitor *m)
 	while (used > 0 && !connection_is_open(&m->connections[used - 1]))
 		used--;
 	/* One that is closed may as well be all zeros, as before it was used. */
-	monitor_give_back(m->connections + used, (MAX_CONNECTIONS - used) * sizeof(m->connections[0]));
+	sys_give_back(m->connections + used, (MAX_CONNECTIONS - used) * sizeof(m->connections[0]));
 	for (size_t i = 0; i < MAX_CONNECTIONS; i++) {
 		struct connection *c = &m->connections[i];
 

@@ -5,10 +5,12 @@
 #include "monitor.h"
 
 /* monitor-outlet.c */
-/* Asks the pump for an outlet; container_log_opened tells what came of it. 0; or -errno of `*call`, -EAGAIN when all are taken. */
+/* Asks the pump for an outlet; container_log_opened tells what came of it. 0; or -errno of `*call`, -EUSERS when all are taken. */
 int outlet_open(struct container *c, const char *path, const char *copy_path, const char **call);
 /* The pump keeps it as long as it must; the container has none any more. */
 void outlet_let_go(struct container *c);
+/* Before the end of all: the pump is done with everything, or `ms` have passed, or it is held by a disk. Blocks. */
+void outlets_await(struct monitor *m, uint64_t ms);
 
 /* monitor-stall.c */
 /* Tells of disks that do not answer, by this fd of the pump's. 0 or -errno. */

@@ -153,7 +153,7 @@ static void refuse(struct container *c, struct request *to, int error, const cha
 {
 	struct span what = { .data = (const uint8_t *)call, .length = (uint32_t)strlen(call) };
 
-	if (error == -EAGAIN)
+	if (error == -EUSERS)
 		reply_text(c->monitor, to, ERR_LIMIT, 0, "too many logs are held by file systems that do not answer");
 	else
 		reply_error(c->monitor, to, ERR_SYSCALL, -error, what, path);
@@ -171,7 +171,7 @@ void container_log_opened(struct container *c, int error)
 	if (to->type != MSG_CREATE)
 		return;
 	if (error < 0) {
-		refuse(c, to, error == -EAGAIN ? -EIO : error, "log", c->outlet->log.path);
+		refuse(c, to, error, "log", c->outlet->log.path);
 		return;
 	}
 	read_creation(m, &r, to, &asked);
@@ -180,7 +180,7 @@ void container_log_opened(struct container *c, int error)
 	asked.plan.slot = &c->job;
 	error = open_stdio(c, asked.uid, asked.gid, asked.plan.stdio);
 	if (error < 0)
-		refuse(c, to, error == -EAGAIN ? -EMFILE : error, "pipe", "");
+		refuse(c, to, error, "pipe", "");
 	else if (job_start(m, &asked.plan) < 0)
 		container_forget(c);
 	else

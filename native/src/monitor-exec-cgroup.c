@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "monitor-exec.h"
+#include "sys.h"
 
 /* With those that were left in the background; beyond these an exec has none. */
 enum { MAX_CGROUPS = 2 * MAX_EXECS, LONGEST = 64 };
@@ -169,5 +170,5 @@ void exec_cgroups_give_back(void)
 	for (size_t i = 0; i < MAX_CGROUPS; i++)
 		if (cgroups[i].monitor)
 			return;
-	monitor_give_back(cgroups, sizeof(cgroups));
+	sys_give_back(cgroups, sizeof(cgroups));
 }

@@ -35,7 +35,7 @@ void exec_give_back(void)
 	for (size_t i = 0; i < MAX_EXECS; i++)
 		if (execs[i].monitor)
 			return;
-	monitor_give_back(execs, sizeof(execs));
+	sys_give_back(execs, sizeof(execs));
 	exec_cgroups_give_back();
 }
 
@@ -252,8 +252,10 @@ static void process_ready(struct source *source, uint32_t events)
 	siginfo_t info = { .si_pid = 0 };
 
 	(void)events;
-	if (waitid(P_PIDFD, (id_t)source->fd, &info, WEXITED | WNOHANG) == 0 && info.si_pid == 0)
+	if (waitid(P_PIDFD, (id_t)source->fd, &info, WEXITED | WNOHANG) == 0 && info.si_pid == 0) {
+		monitor_rest(e->monitor, source);
 		return;
+	}
 	e->exit = process_exit_of(info.si_code, info.si_status);
 	e->ended = true;
 	e->exited_at = sys_monotonic_ms();
@@ -284,6 +286,13 @@ static struct exec *find(pid_t pid)
 bool exec_is_of(pid_t pid)
 {
 	return find(pid) != NULL;
+}
+
+void execs_rested(struct monitor *m)
+{
+	for (size_t i = 0; i < MAX_EXECS; i++)
+		if (execs[i].monitor && execs[i].process.fd >= 0)
+			(void)loop_change(&m->loop, &execs[i].process, EPOLLIN);
 }
 
 bool exec_exited(struct monitor *m, pid_t pid)

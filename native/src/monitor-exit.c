@@ -96,12 +96,15 @@ void container_exited(struct source *source, uint32_t events)
 	(void)events;
 	if (waitid(P_PIDFD, (id_t)source->fd, &info, WEXITED | WNOHANG) < 0)
 		info.si_code = 0; /* unknown, which is not 0 */
-	else if (info.si_pid == 0)
+	else if (info.si_pid == 0) {
+		monitor_rest(c->monitor, source);
 		return;
+	}
 	c->status.exited_ns = sys_realtime_ns();
 	c->status.end_code = info.si_code;
 	c->status.end_status = info.si_status;
 	oom_read(c);
+	oom_close(c); /* from here on EXIT tells */
 	c->ended = true;
 	loop_close(&c->monitor->loop, &c->process);
 	if (c->waiting.request.type != 0) {

@@ -171,8 +171,10 @@ static void process_ready(struct source *source, uint32_t events)
 	(void)events;
 	if (waitid(P_PIDFD, (id_t)source->fd, &info, WEXITED | WNOHANG) < 0)
 		info.si_code = 0; /* unknown, which is not success */
-	else if (info.si_pid == 0)
+	else if (info.si_pid == 0) {
+		monitor_rest(m, source);
 		return;
+	}
 	job->exit = process_exit_of(info.si_code, info.si_status);
 	job->ended = true;
 	loop_close(&m->loop, &job->process);

@@ -1,8 +1,10 @@
 /* Control's side of the outlets: which container has which, and what the pump says of them. */
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 
 #include "monitor-container.h"
+#include "sys.h"
 
 static void tell_log(struct monitor *m, const char *id, const struct pump_report *r, enum log_news what)
 {
@@ -108,7 +110,7 @@ int outlet_open(struct container *c, const char *path, const char *copy_path, co
 		o++;
 	*call = "outlets";
 	if (o == outlets + OUTLETS)
-		return -EAGAIN;
+		return -EUSERS;
 	(void)snprintf(o->log.path, sizeof(o->log.path), "%s", path);
 	(void)snprintf(o->copy_path, sizeof(o->copy_path), "%s", copy_path);
 	o->log.limit = (struct log_limit){ .soft = c->extras.log_soft, .hard = c->extras.log_hard, .rate = c->extras.log_rate,
@@ -129,4 +131,25 @@ void outlet_let_go(struct container *c)
 	c->outlet->container = NULL;
 	pump_tell(c->outlet, PUMP_CLOSE);
 	c->outlet = NULL;
+}
+
+static bool are_taken(void)
+{
+	for (size_t i = 0; i < OUTLETS; i++)
+		if (outlets[i].taken)
+			return true;
+	return false;
+}
+
+void outlets_await(struct monitor *m, uint64_t ms)
+{
+	uint64_t now = sys_monotonic_ms();
+	uint64_t until = now + ms;
+	struct pollfd news = { .fd = m->pump.fd, .events = POLLIN };
+
+	for (size_t i = 0; i < MAX_CONTAINERS; i++)
+		outlet_let_go(&m->containers[i]);
+	for (; now < until && are_taken() && pump_stuck() < ms; now = sys_monotonic_ms())
+		if (poll(&news, 1, (int)(until - now)) > 0)
+			ready(&m->pump, EPOLLIN);
 }

@@ -6,8 +6,8 @@
 
 #include "monitor.h"
 
-/* Keeps what is there, at most `most` bytes; true unless there is no more for now. */
-static bool take(struct stream *s, size_t most)
+/* Keeps what is there, at most `most` bytes, and returns how many that were; 0 or less: there is no more for now. */
+static ssize_t take(struct stream *s, size_t most)
 {
 	struct container *c = s->container;
 	struct monitor *m = c->monitor;
@@ -19,7 +19,7 @@ static bool take(struct stream *s, size_t most)
 		job_capture(c->job, (int)(s - c->streams), m->chunk, (size_t)n);
 	else if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
 		loop_close(&m->loop, &s->source);
-	return n > 0;
+	return n;
 }
 
 static void ready(struct source *source, uint32_t events)
@@ -55,9 +55,15 @@ void output_last_words(struct container *c)
 
 	if (s->source.fd < 0)
 		return;
+	/* Asked once: who goes on writing, a hook's child perhaps, is not waited for. */
 	(void)ioctl(s->source.fd, FIONREAD, &left);
-	while (left > 0 && take(s, (size_t)left))
-		(void)ioctl(s->source.fd, FIONREAD, &left);
+	while (left > 0) {
+		ssize_t n = take(s, (size_t)left);
+
+		if (n <= 0)
+			return;
+		left -= (int)n;
+	}
 }
 
 void output_hand_over(struct container *c, struct job *job)

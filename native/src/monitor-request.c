@@ -3,7 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "monitor.h"
+#include "monitor-container.h"
 
 #ifndef NACELLE_BUILD
 #define NACELLE_BUILD "dev"
@@ -216,6 +216,8 @@ static void snapshot(struct monitor *m, struct request *to, struct reader *r)
 	reply(m, to, &w);
 }
 
+enum { LAST_WORDS_MS = 1000 };
+
 static void shut_down(struct monitor *m, struct request *to, struct reader *r)
 {
 	(void)r;
@@ -233,8 +235,9 @@ static void shut_down(struct monitor *m, struct request *to, struct reader *r)
 	}
 	reply_empty(m, to);
 	(void)unlink(m->options.socket_path);
-	/* The pump may be held by a dead disk, and with it what is open: nobody is to wait for that. */
+	/* The pump may be held by a dead disk, and with it what is open: nobody is to wait for that, or not for long. */
 	connection_end_all(m);
+	outlets_await(m, LAST_WORDS_MS);
 	_exit(0);
 }
 

@@ -18,19 +18,9 @@
 enum { STACK_USED = 128 * 1024 }; /* never more, of which what is mapped at all is given back */
 
 /* How long who has ended may be left while runtimes are at work. */
-enum { REAP_MS = 1000 };
+enum { REAP_MS = 1000, REST_MS = 200 };
 
 static struct monitor monitor;
-
-void monitor_give_back(void *memory, size_t size)
-{
-	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-	uintptr_t from = ((uintptr_t)memory + page - 1) / page * page;
-	uintptr_t to = ((uintptr_t)memory + size) / page * page;
-
-	if (from < to)
-		(void)madvise((void *)from, to - from, MADV_DONTNEED);
-}
 
 static void give_back(struct timer *timer)
 {
@@ -41,12 +31,12 @@ static void give_back(struct timer *timer)
 		timer_set(&m->timers, &m->idle, IDLE_MS, give_back);
 		return;
 	}
-	(void)madvise(m->chunk, sizeof(*m) - offsetof(struct monitor, chunk), MADV_DONTNEED);
+	sys_give_back(m->chunk, sizeof(*m) - offsetof(struct monitor, chunk));
 	sys_give_back_stack((const char *)__builtin_frame_address(0) - STACK_USED);
 	connection_give_back(m);
 	exec_give_back();
 	if (m->jobs_in_flight == 0)
-		monitor_give_back(m->jobs, sizeof(m->jobs)); /* a free one is all zeros */
+		sys_give_back(m->jobs, sizeof(m->jobs)); /* a free one is all zeros */
 }
 
 void monitor_touch(struct monitor *m)
@@ -87,6 +77,26 @@ static void sweep(struct monitor *m)
 	}
 	if (!found)
 		m->sweep_since = 0;
+}
+
+static void rested(struct timer *timer)
+{
+	struct monitor *m = container_of(timer, struct monitor, rest);
+
+	for (size_t i = 0; i < MAX_CONTAINERS; i++)
+		if (m->containers[i].status.state != 0 && m->containers[i].process.fd >= 0)
+			(void)loop_change(&m->loop, &m->containers[i].process, EPOLLIN);
+	for (size_t i = 0; i < MAX_JOBS; i++)
+		if (m->jobs[i].done && m->jobs[i].process.fd >= 0)
+			(void)loop_change(&m->loop, &m->jobs[i].process, EPOLLIN);
+	execs_rested(m);
+}
+
+void monitor_rest(struct monitor *m, struct source *process)
+{
+	(void)loop_change(&m->loop, process, 0);
+	if (!m->rest.link)
+		timer_set(&m->timers, &m->rest, REST_MS, rested);
 }
 
 static bool dispatch_exit(struct monitor *m, pid_t pid)

@@ -229,6 +229,7 @@ struct monitor {
 	struct source children;
 	struct source pump; /* has news; in the loop once there was a container */
 	struct timer idle;
+	struct timer rest; /* for processes that have ended and cannot be reaped yet */
 	struct timer strangers; /* children that nobody waits for are looked at while runtimes are at work */
 	bool used;          /* big buffers were touched since the idle timer was set */
 	uint64_t epoch;     /* the highest seen */
@@ -255,8 +256,11 @@ struct monitor {
 /* monitor.c */
 /* Big buffers are about to be used: their memory is given back when the monitor was idle for a second. */
 void monitor_touch(struct monitor *m);
-/* The whole pages of this are given back: it is zeros from now on. */
-void monitor_give_back(void *memory, size_t size);
+/*
+ * Its process has ended and a tracer holds it: its pidfd stays ready, and is left alone for a moment. Not for a source
+ * that was closed.
+ */
+void monitor_rest(struct monitor *m, struct source *process);
 /* Takes what unknown children left, unless a runtime is at work: it might be the status of one that is about to be known. */
 void monitor_reap(struct monitor *m);
 
@@ -364,6 +368,8 @@ void exec_abandon(struct exec *exec);
 void exec_resume(struct exec *exec);
 /* The memory of those that are not used, when none is. */
 void exec_give_back(void);
+/* After monitor_rest. */
+void execs_rested(struct monitor *m);
 /* If `pid` is an exec's process, handles its end. */
 bool exec_exited(struct monitor *m, pid_t pid);
 /* Whether it is an exec's process that has not been reaped. */

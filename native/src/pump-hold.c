@@ -2,6 +2,8 @@
 #include "pump.h"
 #include "sys.h"
 
+enum { LISTEN_AGAIN_MS = 100 };
+
 static void limit_passed(struct timer *timer)
 {
 	outlet_resume(container_of(timer, struct outlet, limit_timer));
@@ -20,14 +22,29 @@ void outlet_hold(struct outlet *o)
 		timer_set(&pump.timers, &o->limit_timer, wait, limit_passed);
 }
 
+void outlet_listen(struct outlet *o)
+{
+	bool heard = true;
+
+	for (int i = 0; i < 2; i++)
+		if (o->streams[i].source.fd >= 0 && loop_add(&pump.loop, &o->streams[i].source, EPOLLIN) < 0)
+			heard = false;
+	if (heard)
+		return;
+	/* The kernel has no memory for it now. Unread, the container would stand still for ever. */
+	for (int i = 0; i < 2; i++)
+		if (o->streams[i].source.fd >= 0)
+			loop_remove(&pump.loop, &o->streams[i].source);
+	o->held = true;
+	timer_set(&pump.timers, &o->limit_timer, LISTEN_AGAIN_MS, limit_passed);
+}
+
 void outlet_resume(struct outlet *o)
 {
 	if (!o->held)
 		return;
 	outlet_unhold(o);
-	for (int i = 0; i < 2; i++)
-		if (o->streams[i].source.fd >= 0)
-			(void)loop_add(&pump.loop, &o->streams[i].source, EPOLLIN);
+	outlet_listen(o);
 }
 
 void outlet_unhold(struct outlet *o)

@@ -170,9 +170,9 @@ static void add(struct outlet *o)
 		o->streams[i].little = o->slave >= 0 ? 0 : LITTLE_OF_OTHERS;
 		if (o->said[i].length > 0)
 			take(&o->streams[i], o->said[i].data, o->said[i].length);
-		if (o->streams[i].source.fd >= 0 && !o->held)
-			(void)loop_add(&pump.loop, &o->streams[i].source, EPOLLIN);
 	}
+	if (!o->held)
+		outlet_listen(o);
 	forget_said(o);
 }
 
@@ -181,12 +181,15 @@ static void read_rest(struct pump_stream *s, size_t left)
 {
 	pump_touch();
 	while (left > 0) {
-		ssize_t n = read(s->source.fd, pump.chunk, left < sizeof(pump.chunk) ? left : sizeof(pump.chunk));
+		size_t most = atomic_load(&s->outlet->attached) > 0 ? PUMP_SHARED_CHUNK : PUMP_CHUNK;
+		ssize_t n = read(s->source.fd, pump.chunk, left < most ? left : most);
 
 		if (n <= 0)
 			break;
 		left -= (size_t)n;
 		take(s, pump.chunk, (size_t)n);
+		if (pump.behind)
+			pump_let_catch_up_again();
 	}
 }
 

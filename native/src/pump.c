@@ -11,7 +11,13 @@
 
 #include "sys.h"
 
-enum { STACK = PUMP_SANITIZED ? 4 * 1024 * 1024 : 64 * 1024, GUARD = 4096, IDLE_MS = 1000, GATHER_NS = 500 * 1000, CATCH_UP_NS = 1000 * 1000 };
+enum {
+	STACK = PUMP_SANITIZED ? 4 * 1024 * 1024 : 192 * 1024, /* what is touched counts, and aarch64 refuses less than 128 KiB */
+	GUARD = 4096,
+	IDLE_MS = 1000,
+	GATHER_NS = 500 * 1000,
+	CATCH_UP_NS = 1000 * 1000,
+};
 
 struct outlet outlets[OUTLETS];
 struct pump pump;
@@ -137,12 +143,12 @@ static void give_back(struct timer *timer)
 		timer_set(&pump.timers, timer, IDLE_MS, give_back);
 		return;
 	}
-	(void)madvise(pump.chunk, sizeof(pump.chunk), MADV_DONTNEED);
+	sys_give_back(pump.chunk, sizeof(pump.chunk));
 	sys_give_back_stack(stack + GUARD);
 	log_give_back();
 	for (size_t i = 0; i < OUTLETS; i++)
 		if (!outlet_has_tail(&outlets[i]))
-			(void)madvise(pump.tails[i], sizeof(pump.tails[i]), MADV_DONTNEED);
+			sys_give_back(pump.tails[i], sizeof(pump.tails[i]));
 }
 
 void pump_touch(void)
@@ -174,13 +180,19 @@ static void pause_for(long ns)
 	(void)ppoll(&commands, 1, &time, NULL);
 }
 
-/* Lets control take what is kept for clients before that is overwritten, if control is only late. */
-static void let_catch_up(void)
+void pump_let_catch_up(void)
 {
 	pump.behind = false;
 	atomic_store(&waits, true);
 	pause_for(CATCH_UP_NS);
 	atomic_store(&waits, false);
+}
+
+void pump_let_catch_up_again(void)
+{
+	hush(pump.commands.fd);
+	pump_let_catch_up();
+	wake(pump.commands.fd);
 }
 
 static void *run(void *unused)
@@ -192,7 +204,7 @@ static void *run(void *unused)
 	for (;;) {
 		(void)loop_turn(&pump.loop);
 		if (pump.behind)
-			let_catch_up();
+			pump_let_catch_up();
 		else if (pump.flows)
 			pause_for(GATHER_NS);
 		pump.flows = false;

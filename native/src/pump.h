@@ -168,6 +168,10 @@ void pump_call(void);
 void pump_say(struct outlet *o, enum pump_news news);
 /* The same with an outcome: of OPEN, MAKE or REOPEN, whose news have the same bits. */
 void pump_answer(struct outlet *o, enum pump_news news, int error);
+/* Lets control take what is kept for clients before that is overwritten, if control is only late. A command ends it. */
+void pump_let_catch_up(void);
+/* The same amid a command: those that came meanwhile have been seen, and are done afterwards. */
+void pump_let_catch_up_again(void);
 /* Calls control because of what is kept for clients. */
 void pump_call_attached(void);
 
@@ -186,6 +190,8 @@ bool outlet_has_tail(const struct outlet *o);
 void outlet_hold(struct outlet *o);
 /* Reads on, if it was held. */
 void outlet_resume(struct outlet *o);
+/* Watches its streams; or tries again soon, when the kernel has no memory for that. */
+void outlet_listen(struct outlet *o);
 /* It is not held any more, and is read no more either. */
 void outlet_unhold(struct outlet *o);
 

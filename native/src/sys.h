@@ -23,6 +23,8 @@ int sys_write_all(int fd, const void *data, size_t length);
 
 /* The whole pages of the caller's stack that it does not use now, down to `end`, are zeros from now on. */
 void sys_give_back_stack(const void *end);
+/* The whole pages of this are given back: it is zeros from now on. */
+void sys_give_back(void *memory, size_t size);
 
 uint64_t sys_monotonic_ms(void);
 uint64_t sys_realtime_ns(void);

@@ -24,6 +24,14 @@
 #define ARCHITECTURE AUDIT_ARCH_AARCH64
 #endif
 
+/* Of all architectures, and newer than some headers. */
+#ifndef SYS_quotactl_fd
+#define SYS_quotactl_fd 443
+#endif
+#ifndef SYS_open_tree_attr
+#define SYS_open_tree_attr 467
+#endif
+
 #define LOAD(field) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
 #define ANSWER(what) BPF_STMT(BPF_RET | BPF_K, (what))
 #define DENY(name) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##name, 0, 1), ANSWER(SECCOMP_RET_ERRNO | EPERM)
@@ -46,6 +54,7 @@ static const struct sock_filter refusals[] = {
 	/* Mounts, roots and namespaces. */
 	DENY(mount), DENY(umount2), DENY(pivot_root), DENY(chroot), DENY(move_mount), DENY(open_tree), DENY(fsopen),
 	DENY(fsconfig), DENY(fsmount), DENY(fspick), DENY(mount_setattr), DENY(unshare), DENY(setns),
+	DENY(open_tree_attr), DENY(quotactl_fd),
 	/* Processes: neither new ones, nor anything to those of others. */
 	DENY(clone), DENY(clone3), DENY(execve), DENY(execveat), DENY(kill), DENY(tkill), DENY(tgkill), DENY(rt_sigqueueinfo),
 	DENY(rt_tgsigqueueinfo), DENY(pidfd_open), DENY(pidfd_send_signal), DENY(pidfd_getfd), DENY(ptrace), DENY(process_vm_readv),
