@@ -1,4 +1,4 @@
-import { mkdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate as breathe } from "node:timers/promises";
 import {
@@ -54,9 +54,22 @@ export class FaultyServer implements Node, AsyncDisposable {
   async arm(orders: Omit<Orders, "runDir">): Promise<void> {
     const armed = join(this.#folder, "armed");
     await rm(armed, { force: true });
+    await rm(this.#killed, { force: true });
     await writeFile(join(this.#folder, "orders.json"), JSON.stringify({ ...orders, runDir: this.server.paths.runDir }));
     process.kill(this.server.pid, "SIGUSR2");
     await appeared(armed, AbortSignal.timeout(ARM_MS));
+  }
+
+  /** Whether the step has come that was ordered last. */
+  async hasKilled(): Promise<boolean> {
+    return await stat(this.#killed).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  get #killed(): string {
+    return join(this.#folder, "killed");
   }
 
   get tracePath(): string {

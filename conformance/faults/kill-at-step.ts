@@ -29,7 +29,9 @@ if (isMainThread && folder !== undefined) {
     if (orders.at < 0) return;
     count += 1;
     if (orders.at === 0) appendFileSync(join(folder, "trace"), `${JSON.stringify(message)}\n`);
-    if (count === orders.at) kill(orders);
+    if (count !== orders.at) return;
+    writeFileSync(join(folder, "killed"), "");
+    kill(orders);
   });
 }
 
