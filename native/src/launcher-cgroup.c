@@ -54,7 +54,7 @@ static bool is_delegated(bool unified, const char *own)
  * This process's own cgroup, below every hierarchy's mount, if it was given to it to divide. What is made elsewhere a
  * service manager knows nothing of, and what is made in a cgroup that it has not delegated it may remove.
  */
-static bool delegated(char name[PATH_ROOM])
+static bool delegated(char own[PATH_ROOM])
 {
 	char text[8192];
 	char *rest = text;
@@ -75,7 +75,7 @@ static bool delegated(char name[PATH_ROOM])
 			continue;
 		if (!is_delegated(unified, path))
 			continue;
-		(void)snprintf(name, PATH_ROOM, "%s", path + 1);
+		(void)snprintf(own, PATH_ROOM, "%s", path + 1);
 		return true;
 	}
 	return false;
@@ -140,6 +140,42 @@ static void make_operations(struct launcher *launcher, const char *mount, const 
 		launcher_log("cgroup left out:", launcher->cgroup_path, -r);
 }
 
+/* What an earlier launcher of this name may have left, whose server had no cgroup of its own yet. */
+static void find_earlier(struct launcher *launcher, const char *mount, const char *name)
+{
+	int n = snprintf(launcher->cgroup_earlier, PATH_ROOM, "%s/%s/ops", mount, name);
+
+	if (n < 0 || n >= PATH_ROOM || access(launcher->cgroup_earlier, F_OK) < 0)
+		launcher->cgroup_earlier[0] = 0;
+}
+
+static bool is_populated(const char *directory)
+{
+	char path[PATH_ROOM + 16];
+	char text[256];
+
+	(void)snprintf(path, sizeof(path), "%s/cgroup.events", directory);
+	return sys_read_file(path, text, sizeof(text)) > 0 && strstr(text, "populated 1");
+}
+
+bool cgroups_populated(const struct launcher *launcher)
+{
+	return (launcher->cgroup_kill >= 0 && is_populated(launcher->cgroup_path)) ||
+	       (launcher->cgroup_earlier[0] && is_populated(launcher->cgroup_earlier));
+}
+
+void cgroups_kill(const struct launcher *launcher)
+{
+	char path[PATH_ROOM + 16];
+
+	if (launcher->cgroup_kill >= 0)
+		(void)!write(launcher->cgroup_kill, "1", 1);
+	if (!launcher->cgroup_earlier[0])
+		return;
+	(void)snprintf(path, sizeof(path), "%s/cgroup.kill", launcher->cgroup_earlier);
+	(void)sys_write_existing(path, "1", 1);
+}
+
 /* Whether a child that is born there lives. */
 static bool is_habitable(const struct launcher *launcher)
 {
@@ -162,6 +198,9 @@ static bool is_habitable(const struct launcher *launcher)
  */
 void cgroups_renew(struct launcher *launcher)
 {
+	if (launcher->cgroup_earlier[0])
+		(void)rmdir(launcher->cgroup_earlier); /* so it is looked for once */
+	launcher->cgroup_earlier[0] = 0;
 	if (launcher->cgroup < 0 || is_habitable(launcher))
 		return;
 	close_operations(launcher);
@@ -178,23 +217,28 @@ void cgroups_open(struct launcher *launcher, const char *name)
 	FILE *mounts;
 	struct mntent entry;
 	char line[8192];
-	char own[PATH_ROOM];
+	char place[2 * PATH_ROOM];
+	char own[PATH_ROOM] = "";
+	bool is_own;
 
 	launcher->cgroup = -1;
 	launcher->cgroup_kill = -1;
 	if (name[0] == 0)
 		return;
-	if (delegated(own))
-		name = own;
+	is_own = delegated(own);
+	/* Another server may live in the same service: its operations are not ours to kill. */
+	(void)snprintf(place, sizeof(place), "%s%s%s", own, is_own ? "/" : "", name);
 	mounts = setmntent("/proc/self/mounts", "re");
 	while (mounts && getmntent_r(mounts, &entry, line, sizeof(line))) {
 		bool second = strcmp(entry.mnt_type, "cgroup2") == 0;
 		bool first = strcmp(entry.mnt_type, "cgroup") == 0;
 
 		if (second && launcher->cgroup < 0)
-			make_operations(launcher, entry.mnt_dir, name);
+			make_operations(launcher, entry.mnt_dir, place);
+		if (second && is_own)
+			find_earlier(launcher, entry.mnt_dir, name);
 		if (second || (first && (hasmntopt(&entry, "memory") || hasmntopt(&entry, "pids"))))
-			join_monitors(entry.mnt_dir, name);
+			join_monitors(entry.mnt_dir, place);
 	}
 	if (mounts)
 		(void)endmntent(mounts);

@@ -176,15 +176,6 @@ static size_t end_members(size_t count, bool kills)
 	return alive;
 }
 
-static bool cgroup_populated(const struct launcher *launcher)
-{
-	char path[64];
-	char text[256];
-
-	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d/cgroup.events", launcher->cgroup);
-	return launcher->cgroup_kill >= 0 && sys_read_file(path, text, sizeof(text)) > 0 && strstr(text, "populated 1");
-}
-
 static void clear_leftovers(struct launcher *launcher)
 {
 	size_t count = read_records(launcher);
@@ -193,13 +184,13 @@ static void clear_leftovers(struct launcher *launcher)
 	struct writer w = wire_writer(launcher->stuck, sizeof(launcher->stuck));
 	uint32_t stuck = 0;
 
-	while (count > 0 || cgroup_populated(launcher)) {
+	while (count > 0 || cgroups_populated(launcher)) {
 		bool kills = sys_monotonic_ms() >= grace;
 		size_t alive = count > 0 ? end_members(count, kills) : 0;
-		bool populated = cgroup_populated(launcher);
+		bool populated = cgroups_populated(launcher);
 
 		if (populated && kills)
-			(void)!write(launcher->cgroup_kill, "1", 1);
+			cgroups_kill(launcher);
 		if (!populated && alive == 0)
 			break;
 		if (sys_monotonic_ms() >= end)

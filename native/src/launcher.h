@@ -91,6 +91,7 @@ struct launcher {
 	int cgroup;     /* fd of CGROUP/ops in the v2 hierarchy, or -1 */
 	int cgroup_kill;
 	char cgroup_path[PATH_ROOM];
+	char cgroup_earlier[PATH_ROOM]; /* its like at the hierarchy's root, until it was cleared; "": there is none */
 	int oom_score_adj;
 	uint64_t epoch;
 	uint64_t start_time;
@@ -167,6 +168,9 @@ int fence(struct launcher *launcher);
 enum { OPERATION_GRACE_MS = 1000 };
 /* launcher-cgroup.c */
 void cgroups_open(struct launcher *launcher, const char *name);
+/* Whether anything lives in CGROUP/ops, or where that was before. */
+bool cgroups_populated(const struct launcher *launcher);
+void cgroups_kill(const struct launcher *launcher);
 /* Once nothing lives in CGROUP/ops: makes sure that something can. */
 void cgroups_renew(struct launcher *launcher);
 

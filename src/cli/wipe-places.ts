@@ -63,15 +63,25 @@ async function removeRunDir({ runDir, listen }: Config, { mounts }: Paths, tally
   await removeIfEmpty(runDir);
 }
 
-/** Those of the launcher and monitors, and the parent of pods that name none; never one that is in use. What is below a service is systemd's. */
+/**
+ * Those of the launcher and monitors, at the root and where the launcher of this wipe may have had its own, and the parent of
+ * pods that name none; never one that is in use. What is below a service is systemd's, which removes it with the unit's.
+ */
 async function removeCgroups({ runDir, cgroupParent }: Config): Promise<void> {
   const layout = parseCgroups(await readFile("/proc/self/mountinfo", "utf8"));
-  const own = `/${cgroupOf(runDir)}`;
-  for (const path of [`${own}/ops`, `${own}/monitors`, own]) {
+  const name = cgroupOf(runDir);
+  const places = ["/", ...ownCgroups(await readFile("/proc/self/cgroup", "utf8"))].map((place) => join(place, name));
+  for (const path of places.flatMap((place) => [join(place, "ops"), join(place, "monitors"), place])) {
     for (const directory of cgroupDirectories(layout, path)) await removeLeftCgroup(directory);
   }
   const parent = normalPath(cgroupParent);
   for (const directory of cgroupDirectories(layout, parent)) await removeIfEmpty(directory);
+}
+
+/** Where service managers keep this process, from the text of /proc/self/cgroup. */
+function ownCgroups(text: string): readonly string[] {
+  const paths = [...text.matchAll(/^\d+:(?:name=systemd)?:(\/.+)$/gm)].map(([, path = ""]) => path);
+  return [...new Set(paths)].filter((path) => !path.startsWith("/.."));
 }
 
 /** Its processes have ended; until each is reaped, by whoever is its parent now, the kernel calls it busy. */
