@@ -32,6 +32,30 @@ test("a scope's limits are annotations, and nothing is said of a cgroup that is 
   assert.equal(unlimited["org.systemd.property.CPUQuotaPerSecUSec"], undefined);
 });
 
+test("limits of unified files are properties too, and count more than the others", () => {
+  const unified = {
+    "pids.max": "64",
+    "cpu.max": "25000 50000",
+    "cpu.weight": "77",
+    "cpuset.cpus": "0-1\n",
+    "io.max": "",
+  };
+  const asked = { cpu: { quota: 1_000, period: 100_000 }, pids: { limit: 5 }, unified };
+  const annotations = scopeAnnotations("a.slice:nacelle:c", asked);
+  const values = ["TasksMax", "CPUWeight", "CPUQuotaPerSecUSec", "CPUQuotaPeriodUSec", "AllowedCPUs"];
+  assert.deepEqual(
+    values.map((name) => annotations[`org.systemd.property.${name}`]),
+    ["uint64 64", "uint64 77", "uint64 500000", "uint64 50000", undefined],
+  );
+  assert.deepEqual(setPropertyArgs("s", asked).slice(3), [
+    ...["TasksMax=64", "CPUWeight=77", "CPUQuota=50%", "CPUQuotaPeriodSec=50000us", "AllowedCPUs=0-1"],
+  ]);
+  const processes = scopeAnnotations("a.slice:nacelle:c", { pids: { limit: 5 } });
+  assert.equal(processes["org.systemd.property.TasksMax"], "uint64 5");
+  const none = { unified: { "pids.max": "max", "cpu.max": "max", "cpu.weight": "0" } };
+  assert.deepEqual(setPropertyArgs("s", none).slice(3), ["TasksMax=infinity", "CPUQuota="]);
+});
+
 test("systemctl is given what an update leaves, and is not asked when there is nothing", () => {
   assert.deepEqual(setPropertyArgs("nacelle-c.scope", limits), [
     ...["set-property", "--runtime", "nacelle-c.scope", `MemoryMax=${64 * MiB}`, `MemorySwapMax=${32 * MiB}`],
