@@ -20,6 +20,7 @@
 enum { LOOK_AGAIN_MS = 200 };
 
 static const char unified[] = "memory.events"; /* v2: with those of the cgroups below */
+static const char local_only[] = "memory.events.local"; /* v2: without those */
 static const char legacy[] = "memory.oom_control"; /* v1 */
 
 static int open_file(const char *cgroup, size_t length, const char *name, int flags)
@@ -55,6 +56,15 @@ static bool read_counts(int fd, struct oom_counts *counts)
 	*counts = (struct oom_counts){ .limits = field(text, "oom"), .kills = field(text, "oom_kill"),
 				       .groups = field(text, "oom_group_kill") };
 	return true;
+}
+
+/* Of the container's cgroup itself: one of a cgroup in it leaves the first process alone. */
+static uint64_t group_kills(const struct oom *oom)
+{
+	struct oom_counts counts = { .groups = 0 };
+
+	(void)read_counts(oom->local, &counts);
+	return counts.groups;
 }
 
 static uint64_t growth(uint64_t now, uint64_t before)
@@ -147,7 +157,8 @@ static void hang_bell(struct container *c, const char *cgroup)
 /*
  * The files are opened while the cgroup exists and read when the process has ended: the kernel raises the counter before
  * it kills, so by then it is final. systemd removes a scope as soon as it is empty, which may be sooner; then what the
- * pod's cgroup has counted since tells. With v1 that one counts its own processes alone, and nothing is claimed.
+ * pod's cgroup has counted since makes a suspicion, and no more: a sibling may have been killed. With v1 that one counts
+ * its own processes alone, and nothing is claimed.
  */
 void oom_watch(struct container *c)
 {
@@ -163,7 +174,9 @@ void oom_watch(struct container *c)
 		oom->pod = open_file(cgroup, (size_t)(slash - cgroup), unified, O_RDONLY);
 	(void)read_counts(oom->pod, &oom->pod_before);
 	if (oom->own.fd >= 0) {
+		oom->local = open_file(cgroup, strlen(cgroup), local_only, O_RDONLY);
 		(void)read_counts(oom->own.fd, &oom->before);
+		oom->groups_before = group_kills(oom);
 		(void)loop_add(&c->monitor->loop, &oom->own, EPOLLPRI | EPOLLONESHOT);
 		return;
 	}
@@ -175,23 +188,24 @@ void oom_watch(struct container *c)
 void oom_read(struct container *c)
 {
 	const struct oom *oom = &c->oom;
-	const struct oom_counts *before = &oom->before;
 	struct oom_counts now = { .kills = 0 };
 
-	if (!read_counts(oom->own.fd, &now)) {
-		before = &oom->pod_before;
-		if (!read_counts(oom->pod, &now))
-			return;
+	if (read_counts(oom->own.fd, &now)) {
+		c->status.oom_kills = growth(now.kills, oom->before.kills);
+		c->status.ooms = growth(now.limits, oom->before.limits);
+		c->status.oom_group_kills = growth(group_kills(oom), oom->groups_before);
+	} else if (read_counts(oom->pod, &now)) {
+		c->status.oom_kills = growth(now.kills, oom->pod_before.kills);
 	}
-	c->status.oom_kills = growth(now.kills, before->kills);
-	c->status.ooms = growth(now.limits, before->limits);
-	c->status.oom_group_kills = growth(now.groups, before->groups);
 }
 
 void oom_close(struct container *c)
 {
 	disarm(c);
+	if (c->oom.local >= 0)
+		(void)close(c->oom.local);
 	if (c->oom.pod >= 0)
 		(void)close(c->oom.pod);
+	c->oom.local = -1;
 	c->oom.pod = -1;
 }

@@ -155,14 +155,16 @@ struct oom_counts {
 struct oom {
 	struct source own;  /* the counters of the container's cgroup; with v2 they are ready when they have changed */
 	struct source bell; /* v1: an eventfd that is rung before a kill */
+	int local;          /* those of its cgroup without the ones below, with v2 */
 	int pod;            /* the counters of the cgroup above, with v2 */
 	struct timer timer;
 	struct oom_counts before; /* what was counted before the container */
 	struct oom_counts pod_before;
+	uint64_t groups_before;
 	uint64_t told;
 };
 
-#define OOM_NONE ((struct oom){ .own = { .fd = -1 }, .bell = { .fd = -1 }, .pod = -1 })
+#define OOM_NONE ((struct oom){ .own = { .fd = -1 }, .bell = { .fd = -1 }, .local = -1, .pod = -1 })
 
 /* Of a container that SIGKILL was sent to. */
 struct ending {
@@ -436,6 +438,8 @@ void oom_close(struct container *c);
 enum health { HEALTH_WELL = 0, HEALTH_CANNOT_END = 1, HEALTH_LOG_STALLED = 2 };
 /* Told to the daemon; `since` is of sys_monotonic_ms. */
 void health_tell(const struct container *c, enum health what, uint64_t since);
+/* That `what` is over. */
+void health_well(const struct container *c, enum health what, uint64_t since);
 /* SIGKILL was sent to it: from now on its end is due. */
 void health_killed(struct container *c);
 void health_ended(struct container *c);
