@@ -4,13 +4,28 @@
 
 enum { CANNOT_END_MS = 10 * 1000, SELDOM_MS = 5 * 60 * 1000 };
 
-void health_tell(const struct container *c, enum health what, uint64_t since)
+static struct writer begin(const struct container *c, enum health what, uint64_t since)
 {
 	struct writer w = reply_begin(c->monitor);
 
 	wire_put_str(&w, c->status.id);
 	wire_put_u8(&w, (uint8_t)what);
 	wire_put_u32(&w, (uint32_t)((sys_monotonic_ms() - since) / 1000));
+	return w;
+}
+
+void health_tell(const struct container *c, enum health what, uint64_t since)
+{
+	struct writer w = begin(c, what, since);
+
+	(void)connection_broadcast(c->monitor, EVT_HEALTH, &w);
+}
+
+void health_well(const struct container *c, enum health what, uint64_t since)
+{
+	struct writer w = begin(c, HEALTH_WELL, since);
+
+	wire_put_u8(&w, (uint8_t)what);
 	(void)connection_broadcast(c->monitor, EVT_HEALTH, &w);
 }
 
@@ -40,7 +55,7 @@ void health_ended(struct container *c)
 {
 	timer_clear(&c->monitor->timers, &c->ending.timer);
 	if (c->ending.told)
-		health_tell(c, HEALTH_WELL, c->ending.since);
+		health_well(c, HEALTH_CANNOT_END, c->ending.since);
 	c->ending.since = 0;
 	c->ending.told = false;
 }

@@ -47,7 +47,7 @@ void stall_over(void)
 	if (stall.since == 0 || pump_stuck_since(&now) == stall.since)
 		return;
 	if (stall.outlet && stall.outlet->container)
-		health_tell(stall.outlet->container, HEALTH_WELL, stall.since);
+		health_well(stall.outlet->container, HEALTH_LOG_STALLED, stall.since);
 	stall.since = 0;
 	pump_watch_set(PUMP_WATCH_MS);
 }

@@ -47,7 +47,8 @@ static const struct {
 	{ "netConnect", "s24" },	   { "hello.monitor", "2281" },
 	{ "create.extras", "s4slls442ss8818s" }, { "exit.counts", "c888" },
 	{ "logRecovered.lines", "s88" },   { "oom", "s8" },
-	{ "health", "s14" },		   { "logLimit", "s18" },
+	{ "health", "s14" },		   { "health.well", "s141" },
+	{ "logLimit", "s18" },
 };
 
 /* What recorded frames are named: replies with ".reply" after it. */

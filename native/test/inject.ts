@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { setImmediate as breathe } from "node:timers/promises";
 import { Monitor } from "../../src/monitor/monitor.ts";
 import { MonitorError } from "../../src/monitor/monitor-error.ts";
-import type { ExitedContainer, MonitoredContainer } from "../../src/monitor/monitored-container.ts";
+import type { SeenExit } from "../../src/monitor/monitored-container.ts";
 import { parseExitRecord } from "../../src/monitor/record.ts";
 import { type Node, type Place, parseLog, processState } from "./monitor-fixture.ts";
 
@@ -86,7 +86,7 @@ export const KILLED: Ending = { siCode: 2, siStatus: 9 };
 export class Life implements AsyncDisposable {
   readonly place: Place;
   readonly orders: Orders;
-  readonly #exits = new Map<string, PromiseWithResolvers<ExitedContainer | MonitoredContainer>>();
+  readonly #exits = new Map<string, PromiseWithResolvers<SeenExit>>();
   #monitor: Monitor | undefined;
   #isLost = true;
   #epoch = 1n;
@@ -158,7 +158,7 @@ export class Life implements AsyncDisposable {
   }
 
   /** Waits until the exit is told, and checks that it is the truth and on record. */
-  async exited(id: string, ...endings: readonly Ending[]): Promise<ExitedContainer | MonitoredContainer> {
+  async exited(id: string, ...endings: readonly Ending[]): Promise<SeenExit> {
     const told = await within(`EXIT of ${id}`, this.#exit(id).promise);
     const { siCode, siStatus } = told;
     if (siCode === 0) assert.equal(this.orders.hit.call, "waitid", `${id} ended unknown without reason`);
@@ -239,7 +239,7 @@ export class Life implements AsyncDisposable {
     kill(this.place.pid);
   }
 
-  #exit(id: string): PromiseWithResolvers<ExitedContainer | MonitoredContainer> {
+  #exit(id: string): PromiseWithResolvers<SeenExit> {
     return this.#exits.getOrInsertComputed(id, () => Promise.withResolvers());
   }
 

@@ -161,7 +161,7 @@ export class Sandbox implements Disposable {
       onExit: (container) => sandbox.#exit(container.id).resolve(container),
       onLost: (error) => sandbox.#lose(error),
       onLogError: (event) => sandbox.#news("error", event.errno),
-      onLogRecovered: (event) => sandbox.#news("recovered", event.lostBytes, event.lostLines),
+      onLogRecovered: (event) => sandbox.#news("recovered", event.lostBytes, event.lostLines ?? 0n),
       onLogLimit: (event) => sandbox.#tell(event),
       onOom: (event) => sandbox.#tell(event),
       onHealth: (event) => sandbox.#tell(event),

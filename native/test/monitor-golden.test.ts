@@ -162,6 +162,7 @@ const received: readonly [string, number, (payload: Buffer) => unknown, unknown]
   ],
   ["oom", EVENT.oom, events.decodeOom, { id: "ctr1", oomKills: 2n }],
   ["health", EVENT.health, events.decodeHealth, { id: "ctr1", trouble: "cannot end", seconds: 10 }],
+  ["health.well", EVENT.health, events.decodeHealth, { id: "ctr1", trouble: "well", seconds: 25, of: "log hangs" }],
   ["logLimit", EVENT.logLimit, events.decodeLogLimit, { id: "ctr1", limit: "hard", size: 2_097_152n }],
   ["logError", EVENT.logError, events.decodeLogError, { id: "ctr1", errno: 28 }],
   ["execExit", EVENT.execExit, streams.decodeStreamExit, { outcome: "signaled", status: 15 }],
@@ -178,6 +179,7 @@ const received: readonly [string, number, (payload: Buffer) => unknown, unknown]
 const oldLengths: Readonly<Record<string, number>> = {
   "exit.counts": frame("exit").payload.length,
   "logRecovered.lines": frame("logRecovered").payload.length,
+  "health.well": frame("health").payload.length,
 };
 
 for (const [name, type, payload] of requests)
@@ -196,8 +198,8 @@ for (const [name, type, decode, value] of received)
   });
 
 const olds: [string, (payload: Buffer) => unknown, unknown][] = [
-  ["exit", containers.decodeContainer, { ...ctr2, acked: false, logLostLines: 0n, ooms: 0n, oomGroupKills: 0n }],
-  ["logRecovered", events.decodeLogRecovered, { id: "ctr1", lostBytes: 4096n, lostLines: 0n }],
+  ["exit", containers.decodeContainer, { ...ctr2, acked: false }],
+  ["logRecovered", events.decodeLogRecovered, { id: "ctr1", lostBytes: 4096n }],
 ];
 
 for (const [name, decode, value] of olds)

@@ -25,6 +25,6 @@ test("a container that was killed and cannot end is told of, and that it could a
   assert.deepEqual({ ...(await s.told()), seconds: 0 }, { id: "c1", trouble: "cannot end", seconds: 0 });
   writeFileSync(state, "THAWED");
   assert.equal((await s.exited("c1")).siStatus, 9);
-  assert.deepEqual({ ...(await s.told()), seconds: 0 }, { id: "c1", trouble: "well", seconds: 0 });
+  assert.deepEqual({ ...(await s.told()), seconds: 0 }, { id: "c1", trouble: "well", seconds: 0, of: "cannot end" });
   await remove(s, b);
 });

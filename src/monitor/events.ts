@@ -10,13 +10,14 @@ export function decodeLogError(payload: Buffer): { readonly id: string; readonly
 export interface LogRecovered {
   readonly id: string;
   readonly lostBytes: bigint;
-  /** 0 from monitors of version 1, which do not count them. */
-  readonly lostLines: bigint;
+  /** Absent from monitors of version 1, which do not count them. */
+  readonly lostLines?: bigint;
 }
 
 export function decodeLogRecovered(payload: Buffer): LogRecovered {
   const r = new PayloadReader(payload);
-  return { id: r.str(), lostBytes: r.u64(), lostLines: r.left === 0 ? 0n : r.u64() };
+  const lost = { id: r.str(), lostBytes: r.u64() };
+  return r.left === 0 ? lost : { ...lost, lostLines: r.u64() };
 }
 
 export interface LogLimitMet {
@@ -44,9 +45,13 @@ export interface Health {
   /** "cannot end": it was killed and has not ended; "log hangs": the disk of its log does not answer; "well": over. */
   readonly trouble: (typeof TROUBLES)[number];
   readonly seconds: number;
+  /** Of "well": which trouble is over; absent: all. */
+  readonly of?: Exclude<Health["trouble"], "well">;
 }
 
 export function decodeHealth(payload: Buffer): Health {
   const r = new PayloadReader(payload);
-  return { id: r.str(), trouble: TROUBLES[r.u8()] ?? "well", seconds: r.u32() };
+  const health: Health = { id: r.str(), trouble: TROUBLES[r.u8()] ?? "well", seconds: r.u32() };
+  const of = health.trouble === "well" && r.left > 0 ? TROUBLES[r.u8()] : undefined;
+  return of === undefined || of === "well" ? health : { ...health, of };
 }

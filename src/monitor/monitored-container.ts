@@ -24,7 +24,7 @@ export interface MonitoredContainer {
   readonly acked: boolean;
 }
 
-/** What EXIT says besides; zeros from monitors of version 1. */
+/** What EXIT says besides; absent from monitors of version 1. */
 export interface ExitCounts {
   readonly logLostLines: bigint;
   /** Times that the container met its memory limit. */
@@ -32,10 +32,6 @@ export interface ExitCounts {
   /** Times that all of its cgroup was killed for memory. */
   readonly oomGroupKills: bigint;
 }
-
-const UNCOUNTED: ExitCounts = { logLostLines: 0n, ooms: 0n, oomGroupKills: 0n };
-
-export type ExitedContainer = MonitoredContainer & ExitCounts;
 
 /** As EXIT tells it, or a SNAPSHOT, which has no room for counts. */
 export type SeenExit = MonitoredContainer & Partial<ExitCounts>;
@@ -45,10 +41,10 @@ export function decodeSnapshot(payload: Buffer): MonitoredContainer[] {
 }
 
 /** The payload of an EXIT event. */
-export function decodeContainer(payload: Buffer): ExitedContainer {
+export function decodeContainer(payload: Buffer): SeenExit {
   const r = new PayloadReader(payload);
   const container = readContainer(r);
-  return r.left === 0 ? { ...container, ...UNCOUNTED } : { ...container, ...readCounts(r) };
+  return r.left === 0 ? container : { ...container, ...readCounts(r) };
 }
 
 export function readCounts(r: PayloadReader): ExitCounts {

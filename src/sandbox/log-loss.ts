@@ -27,9 +27,9 @@ export function logLoss(sandbox: string, log: Log): Listeners {
       log("a container's log cannot be written: what it prints is lost", fields);
     },
     onLogRecovered: ({ id, lostBytes, lostLines }) => {
-      measured({ kind: "logRecovered", lostBytes: Number(lostBytes), lostLines: Number(lostLines) });
-      const lost = { lostBytes: String(lostBytes), lostLines: String(lostLines) };
-      log("a container's log is written again", { sandbox, container: id, ...lost });
+      measured({ kind: "logRecovered", lostBytes: Number(lostBytes), lostLines: Number(lostLines ?? 0n) });
+      const lines = lostLines === undefined ? {} : { lostLines: String(lostLines) };
+      log("a container's log is written again", { sandbox, container: id, lostBytes: String(lostBytes), ...lines });
     },
     onLogLimit: ({ id, limit, size }) => {
       measured({ kind: "logLimit", limit });

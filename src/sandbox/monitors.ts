@@ -159,6 +159,7 @@ export class Monitors implements Disposable {
 
   unwatch(key: string): void {
     this.#memoryKills.forget(key);
+    this.troubles.ended(key);
     if (this.#watched.delete(key)) this.#ports.launcher.unwatch(key);
   }
 

@@ -50,10 +50,22 @@ describe("containers in trouble", () => {
     assert.equal(said.length, 3);
   });
 
-  it("cannot end, whatever becomes of their log meanwhile", () => {
+  it("may be in two, and one of them is over without the other", async () => {
+    const { troubles } = setup();
+    const troublesOf = () => troubles.list().map(({ trouble }) => trouble);
+    troubles.tell("s", { id: "a", trouble: "cannot end", seconds: 10 });
+    troubles.tell("s", { id: "a", trouble: "log hangs", seconds: 30 });
+    assert.deepEqual(troublesOf(), ["cannot end", "log hangs"]);
+    troubles.tell("s", { id: "a", trouble: "well", seconds: 31, of: "log hangs" });
+    assert.deepEqual(troublesOf(), ["cannot end"]);
+    await assert.rejects(troubles.cannotEnd("a"), { kind: "unavailable" });
+  });
+
+  it("are well altogether when a monitor does not say of what", () => {
     const { troubles } = setup();
     troubles.tell("s", { id: "a", trouble: "cannot end", seconds: 10 });
     troubles.tell("s", { id: "a", trouble: "log hangs", seconds: 30 });
-    assert.equal(troubles.list()[0]?.trouble, "cannot end");
+    troubles.tell("s", { id: "a", trouble: "well", seconds: 31 });
+    assert.deepEqual(troubles.list(), []);
   });
 });

@@ -21,10 +21,17 @@ const WORDS: Readonly<Record<Trouble["trouble"], string>> = {
   "log hangs": "a container's log cannot be written: its disk does not answer",
 };
 
+const KINDS = ["cannot end", "log hangs"] as const satisfies readonly Trouble["trouble"][];
+
+function keyOf(id: string, trouble: Trouble["trouble"]): string {
+  return `${id} ${trouble}`;
+}
+
 /** Containers in trouble, from what their monitors tell until they are well again, have ended, or nobody can tell any more. */
 export class Troubles {
   readonly #log: Log;
   readonly #nowMs: () => number;
+  /** By container and trouble: one disk may hold up both its end and its log. */
   readonly #known = new Map<string, Known>();
   readonly #waiting = new Map<string, PromiseWithResolvers<never>>();
 
@@ -33,19 +40,18 @@ export class Troubles {
     this.#nowMs = nowMs;
   }
 
-  tell(sandboxId: string, { id, trouble, seconds }: Health): void {
-    const fields = { sandbox: sandboxId, container: id, seconds: String(seconds) };
+  tell(sandboxId: string, { id, trouble, seconds, of }: Health): void {
     if (trouble === "well") {
-      if (this.#known.delete(id)) this.#log("a container is well again", fields);
+      const fields = { sandbox: sandboxId, container: id, seconds: String(seconds) };
+      if (this.#forget(id, of)) this.#log("a container is well again", of === undefined ? fields : { ...fields, of });
       return;
     }
-    const known = this.#known.get(id);
-    // That it cannot end weighs more than what becomes of its log.
-    if (trouble === "log hangs" && known?.trouble === "cannot end") return;
-    const isNews = known?.trouble !== trouble || seconds >= 2 * known.saidSeconds;
-    if (isNews) this.#log(WORDS[trouble], fields);
+    const known = this.#known.get(keyOf(id, trouble));
+    const isNews = known === undefined || seconds >= 2 * known.saidSeconds;
+    if (isNews) this.#log(WORDS[trouble], { sandbox: sandboxId, container: id, seconds: String(seconds) });
     const saidSeconds = isNews ? seconds : known.saidSeconds;
-    this.#known.set(id, { sandboxId, containerId: id, trouble, sinceMs: this.#nowMs() - seconds * 1000, saidSeconds });
+    const sinceMs = this.#nowMs() - seconds * 1000;
+    this.#known.set(keyOf(id, trouble), { sandboxId, containerId: id, trouble, sinceMs, saidSeconds });
     if (trouble === "cannot end") this.#giveUp(id);
   }
 
@@ -54,18 +60,19 @@ export class Troubles {
     const waiting = this.#waiting.get(id) ?? Promise.withResolvers<never>();
     waiting.promise.catch(() => {}); // by whoever waits, if somebody does
     this.#waiting.set(id, waiting);
-    if (this.#known.get(id)?.trouble === "cannot end") this.#giveUp(id);
+    if (this.#known.has(keyOf(id, "cannot end"))) this.#giveUp(id);
     return waiting.promise;
   }
 
+  /** It has ended or is gone: nobody waits for its end any more. */
   ended(id: string): void {
-    this.#known.delete(id);
+    this.#forget(id);
     this.#waiting.delete(id);
   }
 
   /** The monitor is gone, and what it kept is killed by other means. */
   lost(sandboxId: string): void {
-    for (const known of this.#known.values()) if (known.sandboxId === sandboxId) this.#known.delete(known.containerId);
+    for (const [key, known] of this.#known) if (known.sandboxId === sandboxId) this.#known.delete(key);
   }
 
   list(): readonly Trouble[] {
@@ -75,12 +82,18 @@ export class Troubles {
   }
 
   #giveUp(id: string): void {
-    const { sinceMs } = this.#known.get(id) ?? { sinceMs: this.#nowMs() };
+    const { sinceMs } = this.#known.get(keyOf(id, "cannot end")) ?? { sinceMs: this.#nowMs() };
     const text =
       `container ${id} was killed ${this.#secondsOf(sinceMs)} s ago and cannot end: a process of it waits in the kernel ` +
       "(state D), as for a disk or a file server that does not answer; it ends when that does";
     this.#waiting.get(id)?.reject(new DomainError("unavailable", text, { fields: { container: id } }));
     this.#waiting.delete(id);
+  }
+
+  /** One trouble of a container, or all; true when there was one. */
+  #forget(id: string, of?: Trouble["trouble"]): boolean {
+    const over = of === undefined ? KINDS : [of];
+    return over.filter((trouble) => this.#known.delete(keyOf(id, trouble))).length > 0;
   }
 
   #secondsOf(sinceMs: number): number {
