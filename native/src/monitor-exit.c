@@ -40,6 +40,7 @@ static bool tell(struct container *c)
 	wire_put_u64(&w, c->status.log_lost_lines);
 	wire_put_u64(&w, c->status.ooms);
 	wire_put_u64(&w, c->status.oom_group_kills);
+	wire_put_u8(&w, c->oom.of_pod);
 	return connection_broadcast(c->monitor, EVT_EXIT, &w);
 }
 

@@ -195,6 +195,7 @@ void oom_read(struct container *c)
 		c->status.ooms = growth(now.limits, oom->before.limits);
 		c->status.oom_group_kills = growth(group_kills(oom), oom->groups_before);
 	} else if (read_counts(oom->pod, &now)) {
+		c->oom.of_pod = true;
 		c->status.oom_kills = growth(now.kills, oom->pod_before.kills);
 	}
 }

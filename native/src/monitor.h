@@ -162,6 +162,7 @@ struct oom {
 	struct oom_counts pod_before;
 	uint64_t groups_before;
 	uint64_t told;
+	bool of_pod; /* what was counted in the end may have been others of the pod */
 };
 
 #define OOM_NONE ((struct oom){ .own = { .fd = -1 }, .bell = { .fd = -1 }, .local = -1, .pod = -1 })

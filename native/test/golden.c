@@ -46,6 +46,7 @@ static const struct {
 	{ "attach", "s1" },		   { "gap", "18" },
 	{ "netConnect", "s24" },	   { "hello.monitor", "2281" },
 	{ "create.extras", "s4slls442ss8818s" }, { "exit.counts", "c888" },
+	{ "exit.pod", "c8881" },
 	{ "logRecovered.lines", "s88" },   { "oom", "s8" },
 	{ "health", "s14" },		   { "health.well", "s141" },
 	{ "logLimit", "s18" },

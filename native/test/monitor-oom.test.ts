@@ -53,9 +53,9 @@ describe("kills for memory", () => {
     // As good as gone: there is nothing to be read.
     truncateSync(join(memoryCgroup, "memory.events"));
     await s.monitor.start("c1", startCall(b));
-    const { oomKills, ooms, oomGroupKills } = await s.exited("c1");
+    const { oomKills, ooms, oomGroupKills, isOfPod } = await s.exited("c1");
     // That all of a cgroup was killed may be told of a sibling's.
-    assert.deepEqual([oomKills, ooms, oomGroupKills], [3n, 0n, 0n]);
+    assert.deepEqual([oomKills, ooms, oomGroupKills, isOfPod], [3n, 0n, 0n, true]);
     await remove(s, b);
   });
 

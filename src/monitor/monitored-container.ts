@@ -34,7 +34,11 @@ export interface ExitCounts {
 }
 
 /** As EXIT tells it, or a SNAPSHOT, which has no room for counts. */
-export type SeenExit = MonitoredContainer & Partial<ExitCounts>;
+export type SeenExit = MonitoredContainer &
+  Partial<ExitCounts> & {
+    /** `oomKills` is what the pod's cgroup has counted since its creation, because its own was gone. */
+    readonly isOfPod?: boolean;
+  };
 
 export function decodeSnapshot(payload: Buffer): MonitoredContainer[] {
   return new PayloadReader(payload).list(readContainer);
@@ -44,7 +48,9 @@ export function decodeSnapshot(payload: Buffer): MonitoredContainer[] {
 export function decodeContainer(payload: Buffer): SeenExit {
   const r = new PayloadReader(payload);
   const container = readContainer(r);
-  return r.left === 0 ? container : { ...container, ...readCounts(r) };
+  if (r.left === 0) return container;
+  const counted = { ...container, ...readCounts(r) };
+  return r.left > 0 && r.u8() !== 0 ? { ...counted, isOfPod: true } : counted;
 }
 
 export function readCounts(r: PayloadReader): ExitCounts {

@@ -6,7 +6,11 @@ interface Count {
   readonly id: string;
   /** Since it was created. */
   readonly oomKills: bigint;
+  /** They may have been others of its pod. */
+  readonly isOfPod?: boolean;
 }
+
+type Found = Count & { readonly state: string; readonly acked: boolean };
 
 /** Processes of containers that were killed for memory, each counted once, whether their container lives on or not. */
 export class MemoryKills {
@@ -25,9 +29,15 @@ export class MemoryKills {
     this.#log("the kernel killed processes of a container for want of memory", fields);
   }
 
-  /** The reason of its end says so then. */
+  /** The reason of its end says so then. What others of the pod may have been is counted where they are. */
   ended(count: Count): void {
-    this.#count(count);
+    if (count.isOfPod !== true) this.#count(count);
+  }
+
+  /** As a monitor of an earlier daemon tells: that one has counted what lives, and what it has stored the end of. */
+  found({ state, acked, ...count }: Found): void {
+    if (state === "exited" && !acked) this.ended(count);
+    else if (state !== "exited" && !this.#counted.has(count.id)) this.#counted.set(count.id, count.oomKills);
   }
 
   /** The container is gone. */

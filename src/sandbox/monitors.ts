@@ -107,7 +107,9 @@ export class Monitors implements Disposable {
   async adoptAll(sandboxId: string): Promise<readonly MonitoredContainer[] | undefined> {
     const monitor = await this.adopt(sandboxId);
     try {
-      return await monitor?.snapshot();
+      const known = await monitor?.snapshot();
+      for (const container of known ?? []) this.#memoryKills.found(container);
+      return known;
     } catch (error) {
       await this.#giveUp(sandboxId, error);
       return undefined;
