@@ -16,9 +16,32 @@ function limits(of: LogLimits, pod: Annotations, container: Annotations = {}): L
 const key = (name: string) => `nacelle.dev/log-${name}`;
 
 describe("the limits of a log", () => {
-  it("are the node's without annotations, and with those that mean nothing", () => {
+  it("are the node's without annotations, and with those for another container", () => {
     assert.deepEqual(limits(node, {}), node);
-    assert.deepEqual(limits(node, { [key("colour")]: "red", [key("hard-limit.db")]: "1" }), node);
+    assert.deepEqual(limits(node, { [key("hard-limit.db")]: "1", "example.org/log-colour": "red" }), node);
+  });
+
+  it("have no other names", () => {
+    const unknown =
+      /^annotation nacelle\.dev\/log-hard-limt[.a-z1]*: unknown; did you mean nacelle\.dev\/log-hard-limit\?$/;
+    assert.throws(() => limits(node, { [key("hard-limt")]: "1" }), { kind: "invalidArgument", message: unknown });
+    assert.throws(() => limits(node, { [key("hard-limt.web.1")]: "1" }), { kind: "invalidArgument", message: unknown });
+    assert.throws(() => limits(node, {}, { [key("hard-limt")]: "1" }), { kind: "invalidArgument", message: unknown });
+    // A container has no containers.
+    assert.throws(
+      () => limits(node, {}, { [key("hard-limit.web")]: "1" }),
+      /log-hard-limit\.web: unknown; did you mean/,
+    );
+    assert.throws(() => limits(node, { [key("colour-of-it-all")]: "red" }), /annotation nacelle.dev\/log-colour/);
+  });
+
+  it("are soft ones up to the hard one, and refused above it where both are asked for", () => {
+    assert.deepEqual(limits(node, { [key("hard-limit")]: "300" }), { ...node, soft: 300, hard: 300 });
+    assert.equal(limits({ ...node, soft: 0 }, { [key("soft-limit")]: "5k" }).soft, 1_000);
+    assert.equal(limits(none, { [key("hard-limit")]: "300" }).soft, 0);
+    const message = 'annotation nacelle.dev/log-soft-limit: "301" is not at most nacelle.dev/log-hard-limit.web, "300"';
+    const asked = { [key("soft-limit")]: "301", [key("hard-limit.web")]: "300" };
+    assert.throws(() => limits(none, asked), { kind: "invalidArgument", message });
   });
 
   it("can be asked for where the node has none", () => {

@@ -1,3 +1,4 @@
+import { didYouMean } from "../config/nearest.ts";
 import { invalidArgument } from "../lib/errors.ts";
 import { parseQuantity } from "../lib/quantity.ts";
 import type { LogLimits } from "../monitor/protocol.ts";
@@ -7,36 +8,62 @@ interface Asked {
   readonly annotation: string;
   readonly text: string;
 }
-type Ask = (name: string) => Asked | undefined;
+type Ask = (name: (typeof NAMES)[number]) => Asked | undefined;
 
 const PREFIX = "nacelle.dev/log-";
+const NAMES = ["soft-limit", "hard-limit", "policy", "rate"] as const;
 const POLICIES = ["drop", "block", "rate"] as const;
 const MOST_BYTES = 2 ** 50;
 
 /**
  * What holds for a container's log: the node's limits, and those that the container's or the pod's annotations ask for
  * where they are stricter. Who may write a pod's annotations is not who runs the node: nothing can be lifted by them.
- * Throws `invalidArgument` that names the annotation.
+ * Throws `invalidArgument` that names the annotation; one of this kind that has no meaning is refused, too.
  */
 export function logLimits(
   node: LogLimits,
   pod: Pick<SandboxConfig, "annotations">,
   container: Pick<ContainerConfig, "metadata" | "annotations">,
 ): LogLimits {
+  for (const annotation of Object.keys(container.annotations)) requireKnown(annotation, annotation);
+  // Which containers a pod will have is not known: any name may stand behind the dot.
+  for (const annotation of Object.keys(pod.annotations)) {
+    const [name = ""] = annotation.slice(PREFIX.length).split(".");
+    requireKnown(annotation, PREFIX + name);
+  }
   const ask: Ask = (name) =>
     own(container.annotations, PREFIX + name) ??
     own(pod.annotations, `${PREFIX}${name}.${container.metadata.name}`) ??
     own(pod.annotations, PREFIX + name);
+  const { soft, hard } = lowered(node, ask("soft-limit"), ask("hard-limit"));
   const rate = askedSize(ask("rate"));
   const policy = askedPolicy(ask("policy"));
   // A file that stops growing here would go on with a rate.
   const isBounded = node.hard > 0 && node.policy !== "rate";
   return {
-    soft: lower(node.soft, askedSize(ask("soft-limit"))),
-    hard: lower(node.hard, askedSize(ask("hard-limit"))),
+    soft,
+    hard,
     policy: policy === undefined || (isBounded && policy === "rate") ? node.policy : policy,
     rate: node.hard > 0 ? lower(node.rate, rate) : (rate ?? node.rate),
   };
+}
+
+function requireKnown(annotation: string, key: string): void {
+  const keys = NAMES.map((name) => PREFIX + name);
+  if (!annotation.startsWith(PREFIX) || keys.includes(key)) return;
+  throw invalidArgument(`annotation ${annotation}: unknown${didYouMean(key, keys)}`, { annotation });
+}
+
+/** No log comes to a soft limit above the hard one: asked for it is refused, else it is met with the hard one. */
+function lowered(node: LogLimits, soft: Asked | undefined, hard: Asked | undefined): Pick<LogLimits, "soft" | "hard"> {
+  const askedSoft = askedSize(soft);
+  const askedHard = askedSize(hard);
+  if (soft !== undefined && hard !== undefined && (askedSoft ?? 0) > (askedHard ?? 0)) {
+    throw refused(soft, `at most ${hard.annotation}, ${JSON.stringify(hard.text.slice(0, 40))}`);
+  }
+  const limit = lower(node.hard, askedHard);
+  const met = lower(node.soft, askedSoft);
+  return { soft: limit > 0 ? Math.min(met, limit) : met, hard: limit };
 }
 
 function own(annotations: Readonly<Record<string, string>>, annotation: string): Asked | undefined {
