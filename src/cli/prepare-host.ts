@@ -30,6 +30,8 @@ export interface PreparedHost extends Disposable {
 const RESOLV_CONF = "/etc/resolv.conf";
 /** Where systemd-resolved writes the real servers: its stub at 127.0.0.53 answers in the host's network namespace alone. */
 const RESOLVED_CONF = "/run/systemd/resolve/resolv.conf";
+const TOO_LONG =
+  "root is too long a path for second exit records: ends in the last moments before a reboot may be unknown; use a shorter one";
 const MAX_RESOLV_CONF = 65_536;
 
 /** Reads what this host can do and makes the few directories and mounts that are nobody's in particular. */
@@ -42,6 +44,7 @@ export async function prepareHost({ config, log, launcher, paths, binary }: Host
     ...["m", "p", "u"].map((name) => mkdir(join(paths.runDir, name), { recursive: true, mode: 0o700 })),
     ...Object.keys(config.runtimes).map((name) => mkdir(paths.runtimeRoot(name), { recursive: true, mode: 0o700 })),
   ]);
+  if (!paths.hasExitCopies) log.warn(TOO_LONG, { root: config.root });
   const layout = parseCgroups(mountinfo);
   const noticed = new Set<string>();
   const host = {

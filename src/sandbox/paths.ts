@@ -1,6 +1,8 @@
 import { join } from "node:path";
 
 const MAX_EXIT_COPY = 383;
+/** Of the ids that are made up here, in hex digits. */
+const ID_LENGTH = 64;
 
 /**
  * Where everything of a sandbox or a container lies. Each path follows from the id alone, so that what a killed
@@ -71,6 +73,11 @@ export class Paths {
   /** Second exit records, for a reboot before the exits they tell of were stored. */
   get exits(): string {
     return join(this.root, "exits");
+  }
+
+  /** Whether the path of a container's second exit record is one that a monitor takes. */
+  get hasExitCopies(): boolean {
+    return this.exitCopy("0".repeat(ID_LENGTH)) !== "";
   }
 
   /** Empty where the path would be longer than a monitor takes it: then there is none. */
