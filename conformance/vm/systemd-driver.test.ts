@@ -34,7 +34,8 @@ describe("the systemd cgroup driver", () => {
 
   it("has launcher and monitors in the service's own cgroup, and hands no controller on", async () => {
     const path = await service.property("ControlGroup");
-    assert.deepEqual(new Set(await children(path)), new Set(["monitors", "ops"]));
+    assert.deepEqual(await children(path), ["nacelle"]);
+    assert.deepEqual(new Set(await children(join(path, "nacelle"))), new Set(["monitors", "ops"]));
     assert.equal(await readFile(join(cgroups, path, "cgroup.subtree_control"), "utf8"), "");
   });
 
@@ -208,7 +209,7 @@ describe("the systemd cgroup driver", () => {
     const group = await service.property("ControlGroup");
     await service.systemctl("stop");
     assert.equal(await property(scope, "ActiveState"), "active");
-    assert.ok((await children(group)).includes("monitors"));
+    assert.ok((await children(join(group, "nacelle"))).includes("monitors"));
     await run("nacelle", "wipe");
     assert.deepEqual(await units("nacelle-*.scope"), []);
     assert.ok(!(await children("system.slice")).includes("nacelle.service"));
