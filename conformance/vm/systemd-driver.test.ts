@@ -77,7 +77,7 @@ describe("the systemd cgroup driver", () => {
 
       before(async () => {
         ({ podSandboxId } = await cri.call("RunPodSandbox", { config, runtimeHandler: handler }));
-        const unified = { "memory.high": String(60 * MiB) };
+        const unified = { "memory.high": String(60 * MiB), "pids.max": "200" };
         containerId = await create("main", { cpuQuota: "50000", memoryLimitInBytes: String(64 * MiB), unified });
       });
 
@@ -93,7 +93,7 @@ describe("the systemd cgroup driver", () => {
         assert.deepEqual([await limit("memory.max"), await limit("memory.high")], [64 * MiB, 60 * MiB].map(String));
         assert.equal(await limit("cpu.max"), "50000 100000");
         assert.match(await limit("cgroup.procs"), /^\d+$/m);
-        assert.equal(await limit("pids.max"), "max");
+        assert.equal(await limit("pids.max"), "200");
         assert.ok((await units("nacelle-*.scope")).includes(`nacelle-${podSandboxId}.scope`), "pause has a scope too");
         await answers();
       });
@@ -103,7 +103,7 @@ describe("the systemd cgroup driver", () => {
           cpuQuota: "20000",
           cpuShares: "512",
           memoryLimitInBytes: String(96 * MiB),
-          unified: { "memory.high": "83886080" },
+          unified: { "memory.high": "83886080", "pids.max": "300" },
         };
         await cri.call("UpdateContainerResources", { containerId, linux });
         const inForce = async () => [await limit("memory.max"), await limit("memory.high"), await limit("cpu.max")];
@@ -112,6 +112,7 @@ describe("the systemd cgroup driver", () => {
         await run("systemctl", "daemon-reload");
         await run("systemctl", "set-property", "--runtime", scope(), "CPUWeight=77");
         assert.deepEqual(await inForce(), [String(96 * MiB), String(80 * MiB), "20000 100000"]);
+        assert.equal(await limit("pids.max"), "300");
       });
 
       it("statistics are those of scope and slice", async () => {
