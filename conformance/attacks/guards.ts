@@ -134,7 +134,7 @@ export const guards: readonly Guard[] = [
     layers: [
       {
         file: "native/src/launcher-cgroup.c",
-        text: "join_monitors(entry.mnt_dir, name);",
+        text: "join_monitors(entry.mnt_dir, place);",
         without: "(void)join_monitors;",
       },
     ],
