@@ -28,7 +28,8 @@ describe("bin/nacelle", () => {
     using place = setup("v26.0.0");
     const main = join(place.base, "package/src/main.ts");
     const { stdout } = place.call("serve", "--set", "a=b c");
-    const flags = "--disable-warning=ExperimentalWarning --max-semi-space-size=2 --max-old-space-size=64";
+    const unoptimized = "--no-wasm-tier-up --no-wasm-dynamic-tiering";
+    const flags = `--disable-warning=ExperimentalWarning ${unoptimized} --max-semi-space-size=2 --max-old-space-size=64`;
     assert.equal(stdout, `2 /cache ${flags} ${main} serve --set a=b c\n`);
     assert.ok(!place.call("status").stdout.includes("--max-semi-space-size"));
   });
