@@ -53,8 +53,8 @@ static void finish(struct container *c)
 	c->status.log_lost = pump_lost(c->outlet, &c->status.log_lost_lines);
 	c->status.state = STATE_EXITED;
 	(void)record_write(c->record_fd, &c->status);
+	told = tell(c); /* first: what is closed may take the kernel a while */
 	container_close(c);
-	told = tell(c);
 	attach_finish(c);
 	/* A runtime that hangs in `start` would hold the container for ever; one that works returns by itself. */
 	if (c->killed && c->job)
@@ -105,7 +105,6 @@ void container_exited(struct source *source, uint32_t events)
 	c->status.end_code = info.si_code;
 	c->status.end_status = info.si_status;
 	oom_read(c);
-	oom_close(c); /* from here on EXIT tells */
 	c->ended = true;
 	loop_close(&c->monitor->loop, &c->process);
 	if (c->waiting.request.type != 0) {

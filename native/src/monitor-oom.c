@@ -87,6 +87,10 @@ static void look(struct container *c)
 	struct writer w;
 	uint64_t kills;
 
+	if (c->ended) {
+		disarm(c); /* from here on EXIT tells */
+		return;
+	}
 	if (!read_counts(oom->own.fd, &now)) {
 		disarm(c); /* gone, and what is left of it would be ready for ever; the pod's counters tell the rest */
 		return;
