@@ -4,10 +4,8 @@ import { PayloadReader } from "../lib/wire.ts";
 
 const STATES = ["creating", "created", "starting", "running", "exited"] as const;
 
-/** A container as its monitor sees it. Times are CLOCK_REALTIME in nanoseconds, 0 where it has not come to that. */
-export interface MonitoredContainer {
-  readonly id: string;
-  readonly state: (typeof STATES)[number];
+/** A container's process, from its creation to its end. Times are CLOCK_REALTIME in nanoseconds, 0 where it has not come to that. */
+export interface ProcessLife {
   readonly pid: number;
   /** Field 22 of /proc/PID/stat, decimal: with the pid it names one process within a boot. */
   readonly startTime: string;
@@ -20,6 +18,12 @@ export interface MonitoredContainer {
   readonly exitedNs: bigint;
   readonly oomKills: bigint;
   readonly logLostBytes: bigint;
+}
+
+/** A container as its monitor sees it. */
+export interface MonitoredContainer extends ProcessLife {
+  readonly id: string;
+  readonly state: (typeof STATES)[number];
   /** The daemon has said that it stored the exit. */
   readonly acked: boolean;
 }
@@ -57,10 +61,9 @@ export function readCounts(r: PayloadReader): ExitCounts {
   return { logLostLines: r.u64(), ooms: r.u64(), oomGroupKills: r.u64() };
 }
 
-function readContainer(r: PayloadReader): MonitoredContainer {
+/** The fields that SNAPSHOT, EXIT and the exit record have in this order. */
+export function readLife(r: PayloadReader): ProcessLife {
   return {
-    id: r.str(),
-    state: STATES[r.u8() - 1] ?? "creating",
     pid: r.u32(),
     startTime: r.u64().toString(),
     siCode: r.i32(),
@@ -70,6 +73,11 @@ function readContainer(r: PayloadReader): MonitoredContainer {
     exitedNs: r.u64(),
     oomKills: r.u64(),
     logLostBytes: r.u64(),
-    acked: r.u8() !== 0,
   };
+}
+
+function readContainer(r: PayloadReader): MonitoredContainer {
+  const id = r.str();
+  const state = STATES[r.u8() - 1] ?? "creating";
+  return { id, state, ...readLife(r), acked: r.u8() !== 0 };
 }

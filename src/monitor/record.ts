@@ -1,5 +1,5 @@
 import { PayloadReader, WireError } from "../lib/wire.ts";
-import { type ExitCounts, readCounts } from "./monitored-container.ts";
+import { type ExitCounts, type ProcessLife, readCounts, readLife } from "./monitored-container.ts";
 
 export const EXIT_RECORD_SIZE = 512;
 const MAGIC = "NCLEXIT1";
@@ -8,20 +8,10 @@ const ID_AT = 72;
 const COUNTS_AT = 136;
 
 /** What a monitor wrote about a container, for a daemon that finds the monitor gone. */
-export interface ExitRecord extends ExitCounts {
+export interface ExitRecord extends ProcessLife, ExitCounts {
   readonly id: string;
   /** "alive": created or later; nothing is known of its end. */
   readonly state: "alive" | "exited";
-  readonly pid: number;
-  readonly startTime: string;
-  /** CLD_EXITED 1, CLD_KILLED 2, CLD_DUMPED 3; 0: unknown. */
-  readonly siCode: number;
-  readonly siStatus: number;
-  readonly createdNs: bigint;
-  readonly startedNs: bigint;
-  readonly exitedNs: bigint;
-  readonly oomKills: bigint;
-  readonly logLostBytes: bigint;
 }
 
 /** Parses the bytes of an exit record; `undefined` for anything that is not one, whole and unharmed. */
@@ -37,15 +27,7 @@ export function parseExitRecord(bytes: Buffer): ExitRecord | undefined {
     return {
       id: text.includes("\0") ? text.slice(0, text.indexOf("\0")) : text,
       state: state === 5 ? "exited" : "alive",
-      pid: r.u32(),
-      startTime: r.u64().toString(),
-      siCode: r.i32(),
-      siStatus: r.i32(),
-      createdNs: r.u64(),
-      startedNs: r.u64(),
-      exitedNs: r.u64(),
-      oomKills: r.u64(),
-      logLostBytes: r.u64(),
+      ...readLife(r),
       ...readCounts(new PayloadReader(bytes.subarray(COUNTS_AT, CRC_AT))), // zeros from monitors of version 1
     };
   } catch (error) {
