@@ -8,14 +8,13 @@
 
 #include <signal.h>
 
-#include "loop.h"
+#include "monitor-connection.h"
+#include "monitor-job.h"
+#include "monitor-oom.h"
 #include "process.h"
 #include "pump.h"
 #include "record.h"
 #include "roles.h"
-#include "spawn.h"
-#include "timer.h"
-#include "wire.h"
 
 enum {
 	MAX_CONNECTIONS = 160,
@@ -35,97 +34,12 @@ enum {
 	MAX_DEADLINE = 3600000,
 };
 
-struct monitor;
-
-/* Who is to be answered. `type` 0: nobody any more. */
-struct request {
-	struct connection *connection; /* NULL once it has ended */
-	uint64_t epoch;
-	uint64_t seq;
-	uint16_t type;
-};
-
-struct connection {
-	struct source source;
-	struct monitor *monitor;
-	uint8_t kind; /* 0 before HELLO */
-	bool closing; /* takes nothing more; ends when everything was sent, or at once if `broken` */
-	bool broken;
-	bool wants_out;
-	bool held; /* its first frame waits for room where it is to go: nothing more is read */
-	uint32_t events; /* what the loop watches it for */
-	size_t fed; /* how much of a held INPUT was taken */
-	uint64_t epoch;
-	uint8_t *in;
-	size_t in_length;
-	size_t in_used; /* high-water mark since memory was given back */
-	uint8_t *out;
-	size_t out_begin;
-	size_t out_end;
-	size_t out_used;
-	/* What its frames belong to, one at a time. */
-	struct exec *exec;
-	struct attach *attach;
-	struct dial *dial; /* once that relays, what comes and goes are no frames */
-};
-
 /* Standard input of a container or an exec: the write end of a pipe, or a terminal. */
 struct input {
 	struct source source; /* fd -1: what is sent is dropped */
 	struct monitor *monitor;
 	struct connection *owner; /* whose frame was taken in part: nobody else's comes between */
 	uint32_t events;
-};
-
-/* What a pipe said so far: its beginning (`tail` false) or its end. */
-struct capture {
-	char *data; /* NULL until something came */
-	size_t length;
-	size_t capacity;
-	uint64_t dropped;
-	bool tail;
-};
-
-enum { JOB_PID_FILE = 1, JOB_LOG = 2, JOB_PROCESS = 4, JOB_CONSOLE = 8, JOB_FILES = 4 };
-
-/* One run of an OCI runtime. */
-struct job {
-	struct monitor *monitor;
-	void (*done)(struct job *job); /* NULL: the slot is free */
-	struct request request;
-	struct source process;
-	struct child child;
-	struct source pipes[2]; /* stdout and stderr, if they are the runtime's own */
-	struct capture captures[2];
-	struct timer timer;
-	uint32_t serial;
-	uint8_t files; /* which of its files exist */
-	int console;   /* listens for the terminal that the runtime makes; -1 without */
-	bool ended;
-	bool timed_out;
-	bool answers_late; /* not complete before its pipes are at their end, or 1 s after */
-	struct process_exit exit;
-	struct container *container;
-	struct exec *exec;
-	uint64_t begun_ticks; /* since boot */
-};
-
-/* What job_start needs to know. */
-struct job_plan {
-	struct request *request; /* taken over: the job answers it */
-	const char *cwd;
-	char **argv; /* `@` arguments are replaced in place */
-	char **env;
-	uint32_t deadline;
-	int stdio[3]; /* -1: /dev/null for stdin, a captured pipe for the others */
-	size_t capacity[2];
-	bool tail;
-	struct span process;
-	bool answers_late;
-	void (*done)(struct job *job);
-	struct job **slot; /* NULL, or where its owner keeps the job */
-	struct container *container;
-	struct exec *exec;
 };
 
 /* One of a container's pipes while it is being created; then it is the pump's. */
@@ -144,28 +58,6 @@ struct parked {
 };
 
 enum { MEMORY_CGROUP_MAX = 384, RECORD_COPY_MAX = 384 };
-
-struct oom_counts {
-	uint64_t limits; /* times that a limit was met and no memory could be freed */
-	uint64_t kills;
-	uint64_t groups; /* times that all of a cgroup was killed */
-};
-
-/* Where the kernel counts kills for memory; -1: not told. */
-struct oom {
-	struct source own;  /* the counters of the container's cgroup; with v2 they are ready when they have changed */
-	struct source bell; /* v1: an eventfd that is rung before a kill */
-	int local;          /* those of its cgroup without the ones below, with v2 */
-	int pod;            /* the counters of the cgroup above, with v2 */
-	struct timer timer;
-	struct oom_counts before; /* what was counted before the container */
-	struct oom_counts pod_before;
-	uint64_t groups_before;
-	uint64_t told;
-	bool of_pod; /* what was counted in the end may have been others of the pod */
-};
-
-#define OOM_NONE ((struct oom){ .own = { .fd = -1 }, .bell = { .fd = -1 }, .local = -1, .pod = -1 })
 
 /* Of a container that SIGKILL was sent to. */
 struct ending {
@@ -266,65 +158,6 @@ void monitor_touch(struct monitor *m);
 void monitor_rest(struct monitor *m, struct source *process);
 /* Takes what unknown children left, unless a runtime is at work: it might be the status of one that is about to be known. */
 void monitor_reap(struct monitor *m);
-
-/* monitor-connection.c */
-int connection_listen(struct monitor *m);
-/* Never blocks. A peer that lets its buffer overflow loses its connection. */
-void connection_send(struct connection *c, uint16_t type, uint16_t flags, uint64_t seq, const void *payload, size_t length);
-/* A slot that was never used is all zeros, and takes no memory. */
-bool connection_is_open(const struct connection *c);
-size_t connection_pending(const struct connection *c);
-/* Where the payload of a frame of at most `length` bytes may be put together, to be sent by connection_commit; NULL: no room. */
-uint8_t *connection_reserve(struct connection *c, size_t length);
-void connection_commit(struct connection *c, uint16_t type, uint64_t seq, size_t length);
-/* Sends what is pending, as much as goes; and watches for room if it is not all. */
-void connection_flush(struct connection *c);
-/* What it is watched for follows from its state, which has changed. */
-void connection_watch(struct connection *c);
-/* The frame that was held may go on. */
-void connection_resume(struct connection *c);
-/* Ends it now. Only from its own handler or from where nothing refers to it any more. */
-void connection_release(struct connection *c);
-/* Ends the connection from the loop, not at once; `flush`: after everything was sent. */
-void connection_end(struct connection *c, bool flush);
-/* True when there is somebody to be told. */
-bool connection_broadcast(struct monitor *m, uint16_t type, const struct writer *payload);
-/* Ends all of them at once, and the listener: this process does. */
-void connection_end_all(struct monitor *m);
-void connection_give_back(struct monitor *m);
-
-/* monitor-request.c */
-/* False: not yet; the frame is to be held until connection_resume. */
-bool request_handle(struct connection *c, const struct frame_header *header, struct reader payload);
-/* A text for what the connection is busy with, or NULL. */
-const char *request_busy(const struct connection *c);
-/* True when there is room for one more attach, streaming exec or dial; else LIMIT was answered. */
-bool request_room(struct monitor *m, struct request *to);
-/* A connection has ended: nothing may point to it any more. */
-void request_forget(struct connection *c);
-struct writer reply_begin(struct monitor *m);
-void reply(struct monitor *m, struct request *to, const struct writer *payload);
-void reply_empty(struct monitor *m, struct request *to);
-void reply_error(struct monitor *m, struct request *to, enum error_code code, int error, struct span what, const char *path);
-void reply_text(struct monitor *m, struct request *to, enum error_code code, int error, const char *what);
-
-/* monitor-job.c */
-/* 0; or the request was answered with an error and nothing runs. */
-int job_start(struct monitor *m, const struct job_plan *plan);
-/* Adds to a capture of a running job. */
-void job_capture(struct job *job, int index, const char *data, size_t length);
-/* What its deadline does, now: the runtime is killed with all that it started. */
-void job_expire(struct job *job);
-/* The terminal that the runtime made and sent, once that has returned; or -errno. */
-int job_terminal(struct job *job);
-/* A pidfd of the process that the pid file names, if it is this monitor's child; else -errno. */
-int job_adopt(struct job *job, pid_t *pid, uint64_t *start_time);
-/* True for exit code 0 within the deadline; else the request is answered with TIMEOUT, RUNTIME_FAILED or SYSCALL. */
-bool job_succeeded(struct job *job);
-/* Answers RUNTIME_FAILED with what the runtime said. */
-void job_failed(struct job *job, int status, const char *why);
-bool arguments_read(struct monitor *m, struct reader *r, struct job_plan *plan);
-bool deadline_valid(uint32_t deadline);
 
 /* monitor-runtime.c */
 void runtime_request(struct monitor *m, struct request *to, struct reader *r);
@@ -427,13 +260,6 @@ void dial_leave(struct dial *dial);
 /* monitor-kill.c */
 /* SIGKILL for a child that was not reaped, its group, its session and its descendants. Without a pidfd of it: -1. */
 void kill_tree(pid_t pid, int pidfd);
-
-/* monitor-oom.c: counters that cannot be opened count 0. */
-/* Counts from now on, and tells when something is killed while the container lives. */
-void oom_watch(struct container *c);
-/* What was counted becomes part of its status. */
-void oom_read(struct container *c);
-void oom_close(struct container *c);
 
 /* monitor-health.c */
 enum health { HEALTH_WELL = 0, HEALTH_CANNOT_END = 1, HEALTH_LOG_STALLED = 2 };
