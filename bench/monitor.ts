@@ -27,6 +27,7 @@ const { values } = parseArgs({
     megabytes: { type: "string", default: "1000" },
     pods: { type: "string", default: "30" },
     samples: { type: "string", default: "200" },
+    kills: { type: "string", default: "1000" },
     execs: { type: "string", default: "10000" },
   },
 });
@@ -41,6 +42,7 @@ const extent = {
   megabytes: Number(values.megabytes),
   pods: Number(values.pods),
   samples: Number(values.samples),
+  kills: Number(values.kills),
   execs: Number(values.execs),
 };
 await using bench = await Workbench.start(extent, say);

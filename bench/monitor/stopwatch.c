@@ -4,7 +4,7 @@
  *
  *   call FRAME           sends it; its reply         → NS TYPE FLAGS
  *   exit FRAME           sends it; the next EXIT     → NS
- *   kill PID             SIGKILL; the next EXIT      → NS
+ *   kill PID             SIGKILL; the next EXIT      → NS, microseconds since 1970 when it began
  *   spawn ARG…           runs it to its end          → NS STATUS
  *   sync ARG…            starts conmon --sync; its word on the container → NS PID CONMON
  *   end CONMON ARG…      runs ARG… and waits for conmon's end → NS, its own processor time in ticks
@@ -208,11 +208,13 @@ static void perform(char **word)
 		wait_exit();
 		printf("%lld\n", (long long)(now() - begin));
 	} else if (strcmp(word[0], "kill") == 0) {
+		struct timespec date;
+		clock_gettime(CLOCK_REALTIME, &date);
 		begin = now();
 		if (kill(atoi(word[1]), SIGKILL) < 0)
 			fail("kill");
 		wait_exit();
-		printf("%lld\n", (long long)(now() - begin));
+		printf("%lld %lld\n", (long long)(now() - begin), (long long)date.tv_sec * 1000000 + date.tv_nsec / 1000);
 	} else if (strcmp(word[0], "spawn") == 0) {
 		begin = now();
 		int status = run(word + 1);

@@ -16,6 +16,7 @@ export interface Extent {
   readonly megabytes: number;
   readonly pods: number;
   readonly samples: number;
+  readonly kills: number;
   readonly execs: number;
 }
 
