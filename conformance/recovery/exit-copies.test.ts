@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readdir, readFile } from "node:fs/promises";
+import { access, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
 import { parseExitRecord } from "../../src/monitor/record.ts";
@@ -7,6 +7,7 @@ import { containerConfig, sandboxConfig } from "../harness/cri-configs.ts";
 import { changedUntil } from "../harness/event.ts";
 import { simulateReboot } from "../harness/reboot.ts";
 import { TestNode } from "../harness/test-node.ts";
+import { processes } from "./processes.ts";
 
 test("an exit that nobody had stored before a reboot is told truly after it, and only that one", async () => {
   await using node = await TestNode.start();
@@ -81,3 +82,69 @@ test("a copy of an exit is removed once the exit is stored", async () => {
   await node.assertClean();
   await node.assertCleanEnd();
 });
+
+/** The processes of the one monitor there is. */
+async function children(monitor: number): Promise<readonly number[]> {
+  const text = await readFile(`/proc/${monitor}/task/${monitor}/children`, "latin1");
+  return text.split(" ").filter(Boolean).map(Number);
+}
+
+async function gone(pid: number): Promise<void> {
+  const deadline = AbortSignal.timeout(30_000);
+  while (
+    await access(`/proc/${pid}`).then(
+      () => true,
+      () => false,
+    )
+  )
+    deadline.throwIfAborted();
+}
+
+const ways = [
+  { how: "and the machine has rebooted", isServed: false, reboots: true },
+  { how: "and the server comes back without a reboot", isServed: false, reboots: false },
+  { how: "under a server that goes on", isServed: true, reboots: false },
+];
+
+for (const { how, isServed, reboots } of ways) {
+  test(`when all processes are told to end, ${how}, the monitor has gone by itself and exits are told truly`, async () => {
+    await using node = await TestNode.start();
+    const { cri, server } = node;
+    const config = sandboxConfig("told", { pid: "POD" });
+    const { podSandboxId } = await cri.call("RunPodSandbox", { config });
+    const [monitor = 0] = await processes("nacelle-monitor");
+    const [pause = 0] = await children(monitor);
+    const command = ["sh", "-c", "trap 'exit 7' TERM; echo ready; while :; do sleep 0.1; done"];
+    const request = { podSandboxId, sandboxConfig: config, config: containerConfig("told", { command }) };
+    const { containerId } = await cri.call("CreateContainer", request);
+    await cri.call("StartContainer", { containerId });
+    await cri.call("ExecSync", { containerId, cmd: ["true"], timeout: "10" });
+    const pids = (await children(monitor)).filter((pid) => pid !== pause);
+    if (!isServed) await server.kill();
+
+    process.kill(monitor, "SIGTERM");
+    for (const pid of pids) process.kill(pid, "SIGTERM");
+    for (const pid of pids) await gone(pid);
+    process.kill(pause, "SIGTERM");
+    await gone(monitor);
+    if (reboots) await simulateReboot(server.paths);
+    if (!isServed) await server.restart();
+
+    const deadline = AbortSignal.timeout(30_000);
+    for (;;) {
+      const { status } = await cri.call("ContainerStatus", { containerId });
+      // A server that goes on may not have read yet what the monitor has sent.
+      if (isServed && status.state === "CONTAINER_RUNNING") {
+        deadline.throwIfAborted();
+        continue;
+      }
+      assert.deepEqual([status.state, status.exitCode, status.reason], ["CONTAINER_EXITED", 7, "Error"]);
+      break;
+    }
+    await cri.call("StopPodSandbox", { podSandboxId });
+    await cri.call("RemovePodSandbox", { podSandboxId });
+    assert.deepEqual(await readdir(join(server.paths.root, "exits")), []);
+    await node.assertClean();
+    await node.assertCleanEnd();
+  });
+}

@@ -9,8 +9,8 @@
 int outlet_open(struct container *c, const char *path, const char *copy_path, const char **call);
 /* The pump keeps it as long as it must; the container has none any more. */
 void outlet_let_go(struct container *c);
-/* Before the end of all: the pump is done with everything, or `ms` have passed, or it is held by a disk. Blocks. */
-void outlets_await(struct monitor *m, uint64_t ms);
+/* Before the end of all: the pump is done with everything, or `ms` have passed, or it was held by one file for `stuck_ms`. Blocks. */
+void outlets_await(struct monitor *m, uint64_t ms, uint64_t stuck_ms);
 
 /* monitor-stall.c */
 /* Tells of disks that do not answer, by this fd of the pump's. 0 or -errno. */
@@ -52,5 +52,7 @@ void container_forget(struct container *c);
 void container_exited(struct source *source, uint32_t events);
 /* Its exit is stored elsewhere: the second record is not needed. */
 void exit_stored(struct container *c);
+/* The second record, now, unless it is not wanted, or is on its way. */
+void exit_copy(struct container *c);
 
 #endif

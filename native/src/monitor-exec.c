@@ -30,11 +30,18 @@ struct exec *exec_slot(void)
 	return e == execs + MAX_EXECS ? NULL : e;
 }
 
-void exec_give_back(void)
+bool exec_is_any(void)
 {
 	for (size_t i = 0; i < MAX_EXECS; i++)
 		if (execs[i].monitor)
-			return;
+			return true;
+	return false;
+}
+
+void exec_give_back(void)
+{
+	if (exec_is_any())
+		return;
 	sys_give_back(execs, sizeof(execs));
 	exec_cgroups_give_back();
 }

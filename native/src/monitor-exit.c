@@ -9,9 +9,9 @@ enum {
 	COPY_MS = 1000,  /* for the daemon to store the exit itself */
 };
 
-static void write_copy(struct container *c)
+void exit_copy(struct container *c)
 {
-	if (!c->outlet || !c->outlet->copy_path[0] || c->status.acked)
+	if (!c->outlet || !c->outlet->copy_path[0] || c->status.acked || c->copied)
 		return;
 	record_encode(&c->status, c->outlet->copy);
 	c->copied = true;
@@ -20,7 +20,7 @@ static void write_copy(struct container *c)
 
 static void not_acknowledged(struct timer *timer)
 {
-	write_copy(container_of(timer, struct container, timer));
+	exit_copy(container_of(timer, struct container, timer));
 }
 
 void exit_stored(struct container *c)
@@ -63,7 +63,7 @@ static void finish(struct container *c)
 	if (told)
 		timer_set(&m->timers, &c->timer, COPY_MS, not_acknowledged);
 	else
-		write_copy(c);
+		exit_copy(c);
 }
 
 void container_drained(struct container *c)

@@ -141,15 +141,19 @@ static bool are_taken(void)
 	return false;
 }
 
-void outlets_await(struct monitor *m, uint64_t ms)
+void outlets_await(struct monitor *m, uint64_t ms, uint64_t stuck_ms)
 {
 	uint64_t now = sys_monotonic_ms();
 	uint64_t until = now + ms;
 	struct pollfd news = { .fd = m->pump.fd, .events = POLLIN };
+	uint64_t stuck;
 
 	for (size_t i = 0; i < MAX_CONTAINERS; i++)
 		outlet_let_go(&m->containers[i]);
-	for (; now < until && are_taken() && pump_stuck() < ms; now = sys_monotonic_ms())
-		if (poll(&news, 1, (int)(until - now)) > 0)
+	for (; now < until && are_taken() && (stuck = pump_stuck()) < stuck_ms; now = sys_monotonic_ms()) {
+		uint64_t left = until - now < stuck_ms - stuck ? until - now : stuck_ms - stuck;
+
+		if (poll(&news, 1, (int)left) > 0)
 			ready(&m->pump, EPOLLIN);
+	}
 }

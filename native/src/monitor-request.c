@@ -216,31 +216,6 @@ static void snapshot(struct monitor *m, struct request *to, struct reader *r)
 	reply(m, to, &w);
 }
 
-enum { LAST_WORDS_MS = 1000 };
-
-static void shut_down(struct monitor *m, struct request *to, struct reader *r)
-{
-	(void)r;
-	for (size_t i = 0; i < MAX_CONTAINERS; i++) {
-		const struct status *s = &m->containers[i].status;
-
-		if (s->state != 0 && !(s->state == STATE_EXITED && s->acked)) {
-			reply_text(m, to, ERR_BUSY, 0, s->state == STATE_EXITED ? "an exit is not acknowledged" : "a container lives");
-			return;
-		}
-	}
-	if (m->jobs_in_flight > 0) {
-		reply_text(m, to, ERR_BUSY, 0, "a runtime is at work");
-		return;
-	}
-	reply_empty(m, to);
-	(void)unlink(m->options.socket_path);
-	/* The pump may be held by a dead disk, and with it what is open: nobody is to wait for that, or not for long. */
-	connection_end_all(m);
-	outlets_await(m, LAST_WORDS_MS);
-	_exit(0);
-}
-
 static const struct {
 	uint16_t type;
 	void (*handle)(struct monitor *m, struct request *to, struct reader *r);
@@ -254,7 +229,7 @@ static const struct {
 	{ MSG_LOG_REOPEN, container_reopen },
 	{ MSG_ACK_EXIT, container_ack },
 	{ MSG_RELEASE, container_release },
-	{ MSG_SHUTDOWN, shut_down },
+	{ MSG_SHUTDOWN, end_request },
 	{ MSG_ATTACH, attach_request },
 	{ MSG_EXEC_STREAM, exec_stream_request },
 	{ MSG_NET_CONNECT, dial_request },

@@ -170,14 +170,14 @@ void monitor_reap(struct monitor *m)
 			(void)waitid(P_PID, (id_t)pid, &(siginfo_t){ .si_pid = 0 }, WEXITED | WNOHANG);
 }
 
-static void children_ready(struct source *source, uint32_t events)
+static void signals_ready(struct source *source, uint32_t events)
 {
-	struct monitor *m = container_of(source, struct monitor, children);
+	struct monitor *m = container_of(source, struct monitor, signals);
 	struct signalfd_siginfo info;
 
 	(void)events;
 	while (read(source->fd, &info, sizeof(info)) > 0)
-		;
+		m->asked_to_end = m->asked_to_end || info.ssi_signo == SIGTERM;
 	monitor_reap(m);
 }
 
@@ -185,7 +185,7 @@ static void children_ready(struct source *source, uint32_t events)
 static int prepare(struct monitor *m)
 {
 	struct rlimit files;
-	sigset_t children;
+	sigset_t heard;
 	sigset_t all;
 	int r;
 
@@ -201,14 +201,15 @@ static int prepare(struct monitor *m)
 	spawn_reset_signals();
 	(void)sigfillset(&all);
 	(void)sigprocmask(SIG_SETMASK, &all, NULL);
-	(void)sigemptyset(&children);
-	(void)sigaddset(&children, SIGCHLD);
+	(void)sigemptyset(&heard);
+	(void)sigaddset(&heard, SIGCHLD);
+	(void)sigaddset(&heard, SIGTERM);
 	r = loop_open(&m->loop);
 	if (r == 0)
 		r = timers_open(&m->timers, &m->loop);
-	m->children = (struct source){ .fd = signalfd(-1, &children, SFD_NONBLOCK | SFD_CLOEXEC), .ready = children_ready };
+	m->signals = (struct source){ .fd = signalfd(-1, &heard, SFD_NONBLOCK | SFD_CLOEXEC), .ready = signals_ready };
 	if (r == 0)
-		r = m->children.fd < 0 ? -errno : loop_add(&m->loop, &m->children, EPOLLIN);
+		r = m->signals.fd < 0 ? -errno : loop_add(&m->loop, &m->signals, EPOLLIN);
 	return r < 0 ? r : connection_listen(m);
 }
 
@@ -221,9 +222,9 @@ _Noreturn void monitor_main(const struct monitor_options *options)
 	m->start_time = process_start_time(getpid());
 	if (prepare(m) < 0)
 		_exit(1);
-	/* From here on nothing but SHUTDOWN may end this process: it alone knows how its children end. */
+	/* From here on nothing may end this process while something lives: it alone knows how its children end. */
 	for (;;) {
-		m->loop.stop = false;
-		(void)loop_run(&m->loop);
+		(void)loop_turn(&m->loop);
+		end_if_asked(m);
 	}
 }

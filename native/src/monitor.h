@@ -121,7 +121,7 @@ struct monitor {
 	struct timers timers;
 	struct source listener;
 	int spare; /* a descriptor for when there is none left */
-	struct source children;
+	struct source signals; /* SIGCHLD and SIGTERM */
 	struct source pump; /* has news; in the loop once there was a container */
 	struct timer idle;
 	struct timer rest; /* for processes that have ended and cannot be reaped yet */
@@ -129,6 +129,7 @@ struct monitor {
 	bool used;          /* big buffers were touched since the idle timer was set */
 	uint64_t epoch;     /* the highest seen */
 	uint64_t start_time;
+	bool asked_to_end; /* by SIGTERM: as soon as nothing lives */
 	unsigned jobs_in_flight;
 	uint32_t serial;
 	uint64_t sweep_since; /* start time from which unknown children are leftovers of failed creations; 0: none */
@@ -158,6 +159,12 @@ void monitor_touch(struct monitor *m);
 void monitor_rest(struct monitor *m, struct source *process);
 /* Takes what unknown children left, unless a runtime is at work: it might be the status of one that is about to be known. */
 void monitor_reap(struct monitor *m);
+
+/* monitor-end.c */
+/* SHUTDOWN. Does not return when it ends. */
+void end_request(struct monitor *m, struct request *to, struct reader *r);
+/* Ends after SIGTERM, once nothing is left that would be lost; to be asked whenever something has happened. */
+void end_if_asked(struct monitor *m);
 
 /* monitor-runtime.c */
 void runtime_request(struct monitor *m, struct request *to, struct reader *r);
@@ -210,6 +217,8 @@ void execs_rested(struct monitor *m);
 bool exec_exited(struct monitor *m, pid_t pid);
 /* Whether it is an exec's process that has not been reaped. */
 bool exec_is_of(pid_t pid);
+/* Whether there is an exec whose process lives, or whose client has not had all of it. */
+bool exec_is_any(void);
 
 /* monitor-input.c */
 /* Takes over the write end of a pipe, or a terminal, which does not block. */

@@ -200,6 +200,22 @@ test("a sandbox can be given up while a disk holds its logs, and its monitor end
   while ((await processState(s.place.pid))?.state !== undefined) await new Promise((resolve) => setImmediate(resolve));
 });
 
+test("a monitor that is sent SIGTERM leaves when nothing lives, whatever a disk holds", {
+  timeout: 60_000,
+}, async () => {
+  using s = await node.sandbox();
+  const disk = new Disk(s);
+  const talks = await holding(s, disk);
+  process.kill(s.place.pid, "SIGTERM");
+  await s.monitor.signal(talks.id, 9);
+  await s.lost;
+  const record = parseExitRecord(readFileSync(join(s.place.dir, "talks.exit")));
+  assert.deepEqual([record?.state, record?.siStatus], ["exited", 9]);
+  disk.thaw();
+  while ((await processState(s.place.pid))?.state !== undefined) await new Promise((resolve) => setImmediate(resolve));
+  execFileSync(talks.runtime, ["--root", talks.root, "delete", "--force", talks.id]);
+});
+
 const skip = (process.env.NACELLE_NATIVE ?? "").includes("asan") && "a sanitizer's run time asks for more";
 
 test("the thread that writes logs may not do more than that, and nobody inherits this", { skip }, async () => {
