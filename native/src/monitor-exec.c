@@ -180,12 +180,22 @@ static ssize_t pass_on(struct exec_stream *s)
 	return n;
 }
 
-static bool owes(const struct exec *e)
+/* Whether something is still there that its pipes held at its end; who else has a pipe open may have read that. */
+static bool owes(struct exec *e)
 {
-	for (int i = 0; i < 2; i++)
-		if (e->streams[i].source.fd >= 0 && e->streams[i].owed > 0)
-			return true;
-	return false;
+	bool any = false;
+
+	for (int i = 0; i < 2; i++) {
+		struct exec_stream *s = &e->streams[i];
+		int there = 0;
+
+		if (s->source.fd < 0 || s->owed == 0)
+			continue;
+		if (ioctl(s->source.fd, FIONREAD, &there) < 0 || there < s->owed)
+			s->owed = there;
+		any = any || s->owed > 0;
+	}
+	return any;
 }
 
 /* Once the process has exited: complete at the pipes' ends, after a silence, or when it has lasted long enough. */

@@ -1,10 +1,22 @@
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  existsSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  readSync,
+  writeFileSync,
+} from "node:fs";
+import { createConnection } from "node:net";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
+import { encodeFrame, FrameReader, REPLY } from "../../src/lib/wire.ts";
 import { MonitorConnection, nextSeq } from "../../src/monitor/connection.ts";
 import { MonitorError } from "../../src/monitor/monitor-error.ts";
-import { encodeExec, MESSAGE } from "../../src/monitor/protocol.ts";
+import { encodeExec, encodeHello, MESSAGE } from "../../src/monitor/protocol.ts";
 import {
   bundle,
   createRequest,
@@ -66,6 +78,75 @@ test("a background child that holds the pipes does not hold the result", { timeo
   assert.deepEqual([silent.outcome, silent.stdout.toString()], ["exited", "done\n"]);
   const loud = await s.monitor.execSync("c1", execRequest(b, ["sh", "-c", "yes & exit 5"]));
   assert.deepEqual([loud.outcome, loud.status], ["exited", 5]);
+  await remove(s, b);
+});
+
+/** The one process whose command line begins so. */
+async function called(command: string): Promise<number> {
+  for (;;) {
+    const found = readdirSync("/proc").find((pid) => {
+      if (!/^\d+$/.test(pid)) return false;
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, "latin1").replaceAll("\0", " ").startsWith(command);
+      } catch {
+        return false;
+      }
+    });
+    if (found !== undefined) return Number(found);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+/** Until the monitor does not watch the pipe any more that is this process's stdout. */
+async function unwatched(monitor: number, pid: number): Promise<void> {
+  const link = (path: string) => {
+    try {
+      return readlinkSync(path);
+    } catch {
+      return "";
+    }
+  };
+  const pipe = link(`/proc/${pid}/fd/1`);
+  for (;;) {
+    const fds = readdirSync(`/proc/${monitor}/fd`).map((fd) => ({ fd, target: link(`/proc/${monitor}/fd/${fd}`) }));
+    const end = fds.find(({ target }) => target === pipe)?.fd;
+    const polls = fds.filter(({ target }) => target === "anon_inode:[eventpoll]");
+    const watched = polls.map(({ fd }) => readFileSync(`/proc/${monitor}/fdinfo/${fd}`, "latin1")).join("");
+    if (end !== undefined && !new RegExp(`^tfd: +${end} `, "m").test(watched)) return;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+test("what a command said last does not hold the result when somebody else has taken it", {
+  timeout: 30_000,
+}, async () => {
+  using s = await node.sandbox();
+  const b = await run(s, "crun", "c1", ["sleep", "1000"]);
+  const says = "sleep 91006 & head -c 91006000 /dev/zero & wait";
+  const client = createConnection(s.place.socketPath);
+  client.write(encodeFrame(MESSAGE.hello, nextSeq(), encodeHello(1n, "data")));
+  const request = execRequest(b, ["sh", "-c", says], { maxOutput: 91_006_000 });
+  client.write(encodeFrame(MESSAGE.exec, nextSeq(), encodeExec("c1", request)));
+  const [writer, holder, shell] = [
+    await called("head -c 91006000"),
+    await called("sleep 91006"),
+    await called("sh -c sleep 91006"),
+  ];
+  // The client takes nothing, so the pipe is full, and is when the command ends.
+  await unwatched(s.place.pid, writer);
+  while ((await processState(writer))?.state !== "S");
+  process.kill(shell, "SIGKILL");
+  while ((await processState(shell)) !== undefined) await s.monitor.snapshot();
+  process.kill(writer, "SIGKILL");
+  while ((await processState(writer))?.state !== "Z"); // the container's first process reaps nobody
+  const pipe = openSync(`/proc/${holder}/fd/1`, constants.O_RDONLY | constants.O_NONBLOCK);
+  assert.throws(() => {
+    while (readSync(pipe, Buffer.alloc(65536)) > 0);
+  }, /EAGAIN/);
+  closeSync(pipe);
+  const frames = new FrameReader();
+  for await (const chunk of client) if (frames.push(chunk).some(({ type }) => type === (MESSAGE.exec | REPLY))) break;
+  process.kill(holder, "SIGKILL");
   await remove(s, b);
 });
 
