@@ -45,6 +45,13 @@ export function hasCode(error: unknown, code: string): boolean {
   return error instanceof Error && "code" in error && error.code === code;
 }
 
+const exhausted = ["ENOSPC", "EDQUOT", "ENOMEM", "EAGAIN", "EMFILE", "ENFILE"];
+
+/** A system call failed for want of space, memory, processes or files: it passes when others give theirs back. */
+export function isExhausted(error: unknown): boolean {
+  return exhausted.some((code) => hasCode(error, code));
+}
+
 /** The text of anything that was thrown. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

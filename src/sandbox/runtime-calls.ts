@@ -1,7 +1,7 @@
 import { isAbsolute, join } from "node:path";
 import { getSystemErrorMessage, getSystemErrorName } from "node:util";
 import type { Operation, Operations, RunRequest, RunResult } from "../launcher/operations.ts";
-import { DomainError, type ErrorKind, hasCode } from "../lib/errors.ts";
+import { DomainError, type ErrorKind, hasCode, isExhausted } from "../lib/errors.ts";
 import type { Monitor } from "../monitor/monitor.ts";
 import { MonitorError } from "../monitor/monitor-error.ts";
 import type { CreateExtras, MonitorErrorCode } from "../monitor/protocol.ts";
@@ -79,7 +79,7 @@ function isLogRefused(error: unknown): error is MonitorError {
 
 function logRefused(error: MonitorError): DomainError {
   const code = getSystemErrorName(-error.errno);
-  const kind = code === "ENOSPC" || code === "EDQUOT" ? "resourceExhausted" : "invalidArgument";
+  const kind = isExhausted(error) ? "resourceExhausted" : "invalidArgument";
   const why = code === "ELOOP" ? "it is a symbolic link (ELOOP)" : `${getSystemErrorMessage(-error.errno)} (${code})`;
   return new DomainError(kind, `config.log_path: ${error.path} cannot be opened: ${why}`, { cause: error });
 }

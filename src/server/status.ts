@@ -1,5 +1,5 @@
 import { type ServiceError, status } from "@grpc/grpc-js";
-import { DomainError, type ErrorKind, hasCode, messageOf } from "../lib/errors.ts";
+import { DomainError, type ErrorKind, hasCode, isExhausted, messageOf } from "../lib/errors.ts";
 
 /** A status travels in one HTTP/2 header block; clients may refuse more than 8 KiB of it, percent-encoding included. */
 const MAX_MESSAGE_BYTES = 8 * 1024 - 512;
@@ -29,13 +29,10 @@ function codeOf(error: unknown): status {
   if (error instanceof DOMException && error.name === "TimeoutError") return status.DEADLINE_EXCEEDED;
   if (error instanceof Error && error.name === "AbortError") return status.CANCELLED;
   if (hasCode(error, "ETIMEDOUT")) return status.DEADLINE_EXCEEDED;
-  if (exhausted.some((code) => hasCode(error, code))) return status.RESOURCE_EXHAUSTED;
+  if (isExhausted(error)) return status.RESOURCE_EXHAUSTED;
   if (isSystemError(error)) return status.INTERNAL;
   return status.UNKNOWN; // what Go servers answer for an error that nobody classified
 }
-
-/** Of space, memory, processes and files: what passes when others give theirs back. */
-const exhausted = ["ENOSPC", "EDQUOT", "ENOMEM", "EAGAIN", "EMFILE", "ENFILE"];
 
 /** A system call failed, here or in a child; Node's own codes begin with "ERR_". */
 function isSystemError(error: unknown): boolean {
