@@ -57,20 +57,23 @@ export class Checkpoints {
 
   /** Removes what checkpoints of a daemon that was killed have left, and lets their containers run again. */
   async cleanUp(): Promise<void> {
-    const { paths, operations, log } = this.#ports;
-    const patience = new AbortController();
-    for (const id of await readdir(paths.checkpoints).catch(() => [])) {
-      try {
-        // A new checkpoint of it may have been asked for already.
-        using _turn = await this.#turns.take(id, patience.signal);
-        const partial = await readFile(posix.join(paths.checkpoints, id, "partial"), "utf8").catch(() => "");
-        const unlink: readonly Operation[] = partial === "" ? [] : [{ op: "unlink", path: partial }];
-        const operation = { owner: id, what: "removing an unfinished checkpoint", deadlineMs: FILES_MS };
-        await this.#thaw(id);
-        await operations.perform([...unlink, { op: "rmtree", path: posix.join(paths.checkpoints, id) }], operation);
-      } catch (error) {
-        log("an unfinished checkpoint may be left", { container: id, error: messageOf(error) });
-      }
+    const ids = await readdir(this.#ports.paths.checkpoints).catch(() => []);
+    // Side by side: a location that does not answer must not leave another container frozen.
+    await Promise.all(ids.map((id) => this.#cleanUp(id)));
+  }
+
+  async #cleanUp(id: string): Promise<void> {
+    const work = posix.join(this.#ports.paths.checkpoints, id);
+    try {
+      // A new checkpoint of it may have been asked for already.
+      using _turn = await this.#turns.take(id, new AbortController().signal);
+      const partial = await readFile(posix.join(work, "partial"), "utf8").catch(() => "");
+      const unlink: readonly Operation[] = partial === "" ? [] : [{ op: "unlink", path: partial }];
+      const operation = { owner: id, what: "removing an unfinished checkpoint", deadlineMs: FILES_MS };
+      await this.#thaw(id);
+      await this.#ports.operations.perform([...unlink, { op: "rmtree", path: work }], operation);
+    } catch (error) {
+      this.#ports.log("an unfinished checkpoint may be left", { container: id, error: messageOf(error) });
     }
   }
 
