@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { createConnection, createServer, type Socket } from "node:net";
 import { join } from "node:path";
@@ -52,5 +53,41 @@ test("a connection that breaks is made again: requests in flight are answered, h
   server.close();
   cut();
   assert.match((await lost).message, /LOST/);
+  await assert.rejects(monitor.snapshot(), /LOST/);
+});
+
+test("one that is closed while its connection is made again stays closed, and nobody waits for it", async () => {
+  using s = await node.sandbox();
+  await using server = createServer();
+  const socketPath = join(s.place.dir, "slow.sock");
+  server.listen(socketPath);
+  await once(server, "listening");
+  const accept = async (): Promise<Socket> => {
+    const [client]: Socket[] = await once(server, "connection");
+    assert.ok(client);
+    return client.on("error", () => undefined);
+  };
+  const connect = (client: Socket): void => {
+    const upstream = createConnection(s.place.socketPath).on("error", () => undefined);
+    client.pipe(upstream).pipe(client);
+  };
+  const first = accept();
+  const connecting = Monitor.connect({
+    socketPath,
+    epoch: 1n,
+    onExit: () => assert.fail(),
+    onLost: () => assert.fail(),
+  });
+  connect(await first);
+  const monitor = await connecting;
+  const second = accept();
+  (await first).destroy();
+  const client = await second;
+  const waiting = assert.rejects(monitor.snapshot(), /LOST/);
+  const closed = once(client, "close");
+  monitor.close();
+  connect(client);
+  await waiting;
+  await closed;
   await assert.rejects(monitor.snapshot(), /LOST/);
 });

@@ -185,8 +185,7 @@ export class Monitor {
 
   /** Leaves the monitor alone. Requests that wait are rejected with LOST; `onLost` is not called. */
   close(): void {
-    this.#ended ??= lost("connection", "it was closed");
-    this.#connection?.close();
+    this.#end(lost("connection", "it was closed"));
   }
 
   #open(signal?: AbortSignal): Promise<MonitorConnection> {
@@ -226,9 +225,11 @@ export class Monitor {
     }
     if (!again) return;
     try {
-      this.#connection = await this.#open();
+      const connection = await this.#open();
+      if (this.#ended !== undefined) return connection.close();
+      this.#connection = connection;
       this.#reconnecting = false;
-      for (const pending of this.#waiting.splice(0)) this.#connection.send(pending);
+      for (const pending of this.#waiting.splice(0)) connection.send(pending);
       for (const container of await this.snapshot())
         if (container.state === "exited" && !container.acked) this.#exited(container);
     } catch (error) {
@@ -237,12 +238,16 @@ export class Monitor {
   }
 
   #lose(error: MonitorError): void {
-    this.#reconnecting = false;
-    for (const pending of this.#waiting.splice(0)) pending.reject(lost(pending.what, "the monitor is gone"));
     if (this.#ended !== undefined) return;
-    this.#ended = error;
-    this.#connection?.close();
+    this.#end(error);
     this.#options.onLost(error);
+  }
+
+  #end(error: MonitorError): void {
+    this.#ended ??= error;
+    this.#reconnecting = false;
+    for (const pending of this.#waiting.splice(0)) pending.reject(lost(pending.what, "the connection is closed"));
+    this.#connection?.close();
   }
 
   async #request(

@@ -215,7 +215,7 @@ export class Monitors implements Disposable {
     this.#leaving.add(sandboxId);
     try {
       if (monitor !== undefined) await this.#shutDown(sandboxId, monitor);
-      this.#monitors.delete(sandboxId);
+      this.#lost(sandboxId);
       await rm(this.#ports.paths.records(sandboxId), { recursive: true, force: true });
       await rm(this.#ports.paths.monitorSocket(sandboxId), { force: true });
     } finally {
