@@ -11,13 +11,15 @@ import { Server, type ServerPaths } from "../harness/server.ts";
 import { builtLayout } from "../images/layout.ts";
 import { nacelle } from "./nacelle.ts";
 
-/** Pods with running, exited and merely created containers, on their own network, the host's, and with pause. */
-async function makePods(server: Server): Promise<void> {
+/** Pods with running and merely created containers, on their own network, the host's, and with pause. Resolves with their ids. */
+async function makePods(server: Server): Promise<readonly string[]> {
   using client = CriClient.connect(server.paths.socket);
+  const ids: string[] = [];
   const kinds = [{}, { hostNetwork: true }, { pid: "POD" }] as const;
   for (const [index, kind] of kinds.entries()) {
     const config = sandboxConfig(`pod-${index}`, { cgroupParent: cgroupParent("nacelle-wiped"), ...kind });
     const { podSandboxId } = await client.call("RunPodSandbox", { config, runtimeHandler: index === 1 ? "crun" : "" });
+    ids.push(podSandboxId);
     for (const name of ["running", "created"]) {
       const request = {
         podSandboxId,
@@ -28,6 +30,7 @@ async function makePods(server: Server): Promise<void> {
       if (name === "running") await client.call("StartContainer", { containerId });
     }
   }
+  return ids;
 }
 
 describe("nacelle wipe", () => {
@@ -72,9 +75,11 @@ describe("nacelle wipe", () => {
     assert.ok(image);
   });
 
-  test("frees what has no row any more, because the state was lost", async () => {
-    await makePods(server);
+  test("frees what has no row any more, because the state was lost, and ends a monitor that does not answer", async () => {
+    const [first = ""] = await makePods(server);
     await server.kill();
+    const recorded = await readFile(join(server.paths.runDir, "p", first, "monitor"), "utf8");
+    process.kill(Number.parseInt(recorded, 10), "SIGSTOP");
     await rm(server.paths.root, { recursive: true });
     const { code, out, err } = await nacelle(server.paths, "wipe");
     assert.deepEqual([code, err], [0, ""], out);

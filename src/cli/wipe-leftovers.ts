@@ -45,18 +45,20 @@ async function endContainers({ parts }: OpenNode, known: ReadonlySet<string>, ta
   }
 }
 
-/** Their sockets bear the beginnings of ids, which is all that is needed to talk to them. */
+/** Their sockets bear the beginnings of ids; by the whole id one that does not answer is known by its process, and killed. */
 async function endMonitors({ parts }: OpenNode, known: ReadonlySet<string>, tally: WipeTally): Promise<void> {
   const { paths, monitorLauncher: launcher } = parts;
   const ignore = () => undefined;
   const monitors = new Monitors({ launcher, paths, epoch: NEWEST, onExit: ignore, onLost: ignore, log: ignore });
   const kept = new Set([...known].map((id) => paths.monitorSocket(id)));
+  const recorded = await names(join(paths.runDir, "p"));
   for (const name of await names(join(paths.runDir, "m"))) {
     if (kept.has(join(paths.runDir, "m", name))) continue;
     await tally.attempt("stray monitors", `monitor ${name}`, async () => {
-      const monitor = await monitors.adopt(name);
-      for (const { id } of (await monitor?.snapshot()) ?? []) await monitors.forget(name, id);
-      await monitors.end(name);
+      const sandboxId = recorded.find((id) => id.startsWith(name)) ?? name;
+      const monitor = await monitors.adopt(sandboxId);
+      for (const { id } of (await monitor?.snapshot()) ?? []) await monitors.forget(sandboxId, id);
+      await monitors.end(sandboxId);
     });
   }
 }
