@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
+import { describe, it, mock } from "node:test";
 import { Retries } from "../lib/retries.ts";
-import { lost } from "../monitor/monitor-error.ts";
+import type { Monitor } from "../monitor/monitor.ts";
+import { lost, MonitorError } from "../monitor/monitor-error.ts";
 import type { MonitoredContainer } from "../monitor/monitored-container.ts";
 import { Handlers } from "../sandbox/handlers.ts";
 import type { PodEventType } from "../sandbox/pod-events.ts";
@@ -11,11 +12,14 @@ import { aContainer, epoch } from "./container.fixture.ts";
 import { ContainerService, type ContainerServicePorts } from "./container-service.ts";
 import { ContainerStore } from "./container-store.ts";
 
-const created = aContainer({ phase: "created", pid: 7, startTime: "70", collected: true });
+const created = {
+  ...aContainer({ phase: "created", pid: 7, startTime: "70", collected: true }),
+  logPath: "/var/log/pods/0.log",
+};
 const never = new AbortController().signal;
 
 /** A service with one created container; `monitor` stands in for its sandbox's. */
-function setup(root: string, monitor: { start: () => Promise<bigint>; signal?: () => Promise<void> }) {
+function setup(root: string, monitor: Partial<Pick<Monitor, "start" | "signal" | "reopenLog">>) {
   const store = open(root);
   const containers = new ContainerStore(store);
   store.commit(containers.inserted(created));
@@ -45,6 +49,25 @@ function setup(root: string, monitor: { start: () => Promise<bigint>; signal?: (
 }
 
 describe("ContainerService", () => {
+  it("says of a log that cannot be reopened what kept its monitor from that", async () => {
+    using folder = scratch();
+    const reopenLog = mock.fn<Monitor["reopenLog"]>();
+    const { store, service } = setup(folder.path, { start: async () => 1n, reopenLog });
+    await using _store = store;
+    await service.start(created.id, never);
+    const refusals = { TIMEOUT: "deadlineExceeded", BUSY: "unavailable", LOST: "unavailable" } as const;
+    for (const code of ["TIMEOUT", "BUSY", "LOST"] as const) {
+      const what = "the file system of the log does not answer";
+      reopenLog.mock.mockImplementation(async () => {
+        throw new MonitorError("LOG_REOPEN", { code, errno: 0, what, path: created.logPath });
+      });
+      await assert.rejects(service.reopenLog(created.id, never), {
+        kind: refusals[code],
+        message: `reopening the log of container ${created.id} failed: ${what}`,
+      });
+    }
+  });
+
   it("leaves a start whose monitor is lost to what is found out of its end", async () => {
     using folder = scratch();
     const { store, service, monitors } = setup(folder.path, {

@@ -8,7 +8,7 @@ import type { SeenExit } from "../monitor/monitored-container.ts";
 import type { MonitorSession } from "../monitor/session.ts";
 import type { ContainerConfig, SandboxConfig } from "../oci/config.ts";
 import type { PodEvents } from "../sandbox/pod-events.ts";
-import { startProcess } from "../sandbox/runtime-calls.ts";
+import { reopenLog, startProcess } from "../sandbox/runtime-calls.ts";
 import { requireReady } from "../sandbox/sandbox.ts";
 import { type Container, isAlive, isListed, requirePhase } from "./container.ts";
 import { ContainerAnnouncements } from "./container-announcements.ts";
@@ -148,7 +148,7 @@ export class ContainerService {
   async reopenLog(idOrPrefix: string, signal: AbortSignal): Promise<void> {
     const container = requirePhase(this.get(idOrPrefix), "running");
     if (container.logPath === "") throw new DomainError("failedPrecondition", `container ${container.id} has no log`);
-    await orAborted(this.#ports.monitors.require(container.sandboxId).reopenLog(container.id), signal);
+    await orAborted(reopenLog(this.#ports.monitors.require(container.sandboxId), container.id), signal);
   }
 
   inFlight(): { readonly creations: ReturnType<ContainerCreations["inFlight"]>; readonly calls: readonly string[] } {

@@ -102,6 +102,11 @@ export async function startProcess(monitor: Monitor, handler: RuntimeHandler, id
   return Temporal.Instant.fromEpochNanoseconds(startedNs);
 }
 
+/** A container's output goes to a new file at the path of its log from now on. A monitor that cannot do it goes on with the old one. */
+export async function reopenLog(monitor: Monitor, id: string): Promise<void> {
+  await explained(`reopening the log of container ${id}`, () => monitor.reopenLog(id));
+}
+
 /**
  * `runtime delete --force`: kills what is left of the container and forgets it. Absent: nothing to do. A runtime that
  * was uninstalled is done without: the caller has to kill what is in the container's cgroup all the same. Run by the
@@ -191,5 +196,6 @@ const kinds: Partial<Readonly<Record<MonitorErrorCode, ErrorKind>>> = {
   TIMEOUT: "deadlineExceeded",
   WRONG_STATE: "failedPrecondition",
   LIMIT: "resourceExhausted",
+  BUSY: "unavailable",
   LOST: "unavailable",
 };
