@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import test, { after, before, describe } from "node:test";
 import { cgroupParent } from "../harness/cgroup-driver.ts";
 import { CriClient } from "../harness/cri-client.ts";
 import { busybox, containerConfig, sandboxConfig } from "../harness/cri-configs.ts";
-import { assertNoStateRows, assertNothingLeaked, type Snapshot, snapshot } from "../harness/leaks.ts";
+import { assertNoStateRows, assertNothingLeaked, directories, type Snapshot, snapshot } from "../harness/leaks.ts";
 import { Server, type ServerPaths } from "../harness/server.ts";
 import { builtLayout } from "../images/layout.ts";
 import { nacelle } from "./nacelle.ts";
@@ -155,11 +155,8 @@ esac
   await writeFile(join(plugins, "sulks"), script, { mode: 0o755 });
 }
 
-/** Of launchers and monitors, in every hierarchy; a pod's parent is its kubelet's to remove. */
+/** Of launchers and monitors, wherever their server was started; a pod's parent is its kubelet's to remove. */
 async function cgroups(): Promise<readonly string[]> {
-  const hierarchies = (await readdir("/sys/fs/cgroup")).map((name) => join("/sys/fs/cgroup", name));
-  const paths = await Promise.all(
-    hierarchies.map(async (folder) => (await readdir(folder).catch(() => [])).map((name) => join(folder, name))),
-  );
-  return paths.flat().filter((path) => path.includes("/nacelle-") && !path.endsWith("/nacelle-wiped"));
+  const paths = await directories("/sys/fs/cgroup", 1);
+  return paths.filter((path) => /^nacelle-(?!wiped)/.test(basename(path)));
 }

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -69,14 +70,23 @@ async function names(folder: string): Promise<string[]> {
   return sorted(await readdir(folder).catch(() => []));
 }
 
-/** Directories of every hierarchy, less the parents that are only ensured: a pod's parent is its kubelet's to remove. */
+/**
+ * Directories of every hierarchy, less the parents that are only ensured: a pod's parent is its kubelet's to remove, and
+ * systemd's services and slices are systemd's.
+ */
 async function cgroups(): Promise<string[]> {
-  const { stdout } = await run("find", ["/sys/fs/cgroup", "-mindepth", "3", "-type", "d"], {
-    maxBuffer: 1 << 24,
-  }).catch(
+  const unified = existsSync("/sys/fs/cgroup/cgroup.controllers");
+  const found = await directories("/sys/fs/cgroup", unified ? 2 : 3);
+  return sorted(found.filter((path) => !/\.slice$|\/system\.slice\/[^/]*$/.test(path)));
+}
+
+/** Those below a folder, `depth` levels and deeper. */
+export async function directories(folder: string, depth: number): Promise<readonly string[]> {
+  const args = [folder, "-mindepth", String(depth), "-type", "d"];
+  const { stdout } = await run("find", args, { maxBuffer: 1 << 24 }).catch(
     (error: { stdout?: string }) => ({ stdout: error.stdout ?? "" }), // one vanished while it was read
   );
-  return sorted(stdout.split("\n"));
+  return stdout.split("\n").filter((path) => path !== "");
 }
 
 /** Living processes of this PID namespace, less this one and its children, by command: a restarted one equals the old. */

@@ -4,6 +4,7 @@ import { once } from "node:events";
 import {
   copyFileSync,
   cpSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
@@ -42,6 +43,7 @@ import type { OciSpec } from "./spec/types.ts";
 
 const APPLETS = "sh cat id env hostname ls touch grep echo stat unshare sleep mkdir readlink".split(" ");
 const CGROUPS = "/sys/fs/cgroup";
+const UNIFIED = existsSync(`${CGROUPS}/cgroup.controllers`);
 
 /** A root file system with busybox, its libraries and two users. */
 function makeRoot(root: string): void {
@@ -59,7 +61,13 @@ function hostFacts(): HostFacts {
   const mask = /CapEff:\s*(\S+)/.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "0";
   const capabilities = capabilitiesFromMask(mask);
   const score = Number(readFileSync("/proc/self/oom_score_adj", "utf8"));
-  return { ...sampleInput.host, capabilities, minOomScoreAdj: capabilities.has("CAP_SYS_RESOURCE") ? -1000 : score };
+  const cgroupMode = UNIFIED ? "v2" : "v1";
+  return {
+    ...sampleInput.host,
+    cgroupMode,
+    capabilities,
+    minOomScoreAdj: capabilities.has("CAP_SYS_RESOURCE") ? -1000 : score,
+  };
 }
 
 /** Runtimes run in a mount namespace of their own; crun wants the hugetlb hierarchy to be there. */
@@ -202,7 +210,7 @@ for (const name of ["runc", "crun"]) {
       const { spec } = buildSpec({
         ...input(
           `cat /data/in/f; touch /data/in/g; touch /data/out/h && echo written; grep -E ' /data' /proc/self/mountinfo
-           cat ${CGROUPS}/memory/memory.limit_in_bytes ${CGROUPS}/cpu/cpu.shares ${CGROUPS}/memory.max 2>/dev/null`,
+           cd ${CGROUPS}; grep '' ${UNIFIED ? "memory.max cpu.weight" : "memory/memory.limit_in_bytes cpu/cpu.shares"}`,
           {
             resources: {
               ...NO_RESOURCES,
@@ -224,7 +232,7 @@ for (const name of ["runc", "crun"]) {
       assert.match(shown, /^content$/m);
       assert.match(shown, /\/data\/in\/g: Read-only file system/);
       assert.match(shown, /^written$/m);
-      assert.match(shown, /^67108864$/m);
+      assert.match(shown, UNIFIED ? /^memory.max:67108864\ncpu.weight:20$/m : /^memory\S*:67108864\ncpu\S*:512$/m);
     });
 
     test("is executed into with the same rights, and killed", async () => {
@@ -351,6 +359,6 @@ function volume(
 /** The test's own parent, which the runtimes made in every hierarchy and leave behind. */
 function removeEmptyCgroups(base: string): void {
   const name = base.slice(base.lastIndexOf("/") + 1);
-  const script = `${PRIVATE}; for d in ${CGROUPS}/*/${name}; do [ ! -d "$d" ] || rmdir "$d"; done`;
+  const script = `${PRIVATE}; for d in ${CGROUPS}/${name} ${CGROUPS}/*/${name}; do [ ! -d "$d" ] || rmdir "$d"; done`;
   execFileSync("unshare", ["--mount", "--propagation", "private", "sh", "-c", script]);
 }
