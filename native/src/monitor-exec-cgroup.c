@@ -56,7 +56,7 @@ static bool hands_on(int directory)
 	return n < 0 || (text[0] != 0 && text[0] != '\n');
 }
 
-enum content { GONE, EMPTY, POPULATED };
+enum content { GONE, EMPTY, POPULATED, UNKNOWN };
 
 /* What is read is not told again. */
 static enum content content_of(const struct exec_cgroup *g)
@@ -64,7 +64,7 @@ static enum content content_of(const struct exec_cgroup *g)
 	char text[LONGEST];
 
 	if (read_at(g->source.fd, text) <= 0)
-		return GONE;
+		return g->source.fd < 0 || errno == ENODEV ? GONE : UNKNOWN;
 	return strstr(text, "populated 0") ? EMPTY : POPULATED;
 }
 
@@ -76,11 +76,17 @@ static void release(struct exec_cgroup *g)
 	*g = (struct exec_cgroup){ .monitor = NULL };
 }
 
+/* Refused while somebody is in it. */
+static bool removed(const struct exec_cgroup *g)
+{
+	return unlinkat(g->above, name_of(g, ""), AT_REMOVEDIR) == 0 || errno == ENOENT;
+}
+
 static void look(struct exec_cgroup *g)
 {
 	enum content content = content_of(g);
 
-	if (content == EMPTY && g->over && (unlinkat(g->above, name_of(g, ""), AT_REMOVEDIR) == 0 || errno == ENOENT))
+	if ((content == EMPTY || content == UNKNOWN) && g->over && removed(g))
 		content = GONE;
 	if (content == GONE && g->over)
 		release(g);
@@ -130,7 +136,9 @@ uint32_t exec_cgroup_number(const struct exec_cgroup *g)
 
 struct exec_cgroup *exec_cgroup_joined(struct exec_cgroup *g)
 {
-	if (!g || content_of(g) == POPULATED)
+	enum content content = g ? content_of(g) : GONE;
+
+	if (content == POPULATED || content == UNKNOWN)
 		return g;
 	exec_cgroup_leave(g);
 	return NULL;

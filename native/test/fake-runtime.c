@@ -2,8 +2,9 @@
  * What a monitor needs of an OCI runtime, in a millisecond and without namespaces:
  *   fake-runtime create GATE PIDFILE CONSOLE -- ARGV…   a child that waits at the FIFO GATE for `start`, then becomes ARGV
  *   fake-runtime start GATE
- *   fake-runtime exec PIDFILE CONSOLE -- ARGV…
- * CONSOLE: the socket that the master of a terminal is sent to; "-": its output is ours.
+ *   fake-runtime exec [--cgroup=NAME] PIDFILE CONSOLE -- ARGV…
+ * CONSOLE: the socket that the master of a terminal is sent to; "-": its output is ours. The child joins the cgroup $CGROUP, or
+ * that of this name below it.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -53,10 +54,26 @@ static void take_terminal(int master)
 	(void)close(master);
 }
 
-static void spawn(const char *pid_file, const char *console, const char *gate, char **argv)
+static void join_cgroup(const char *name)
+{
+	const char *parent = getenv("CGROUP");
+	char path[512];
+	int fd;
+
+	if (!parent)
+		return;
+	(void)snprintf(path, sizeof(path), "%s/%s/cgroup.procs", parent, name);
+	fd = open(path, O_WRONLY);
+	if (fd < 0 || write(fd, "0", 1) < 0)
+		give_up(path);
+	(void)close(fd);
+}
+
+static void spawn(const char *cgroup, const char *pid_file, const char *console, const char *gate, char **argv)
 {
 	int unlocked = 0;
 	int master = -1;
+	int joined[2];
 	FILE *file;
 	pid_t pid;
 
@@ -66,17 +83,24 @@ static void spawn(const char *pid_file, const char *console, const char *gate, c
 			give_up("ptmx");
 		send_master(console, master);
 	}
+	if (pipe2(joined, O_CLOEXEC) < 0)
+		give_up("pipe");
 	pid = fork();
 	if (pid == 0) {
 		if (master >= 0)
 			take_terminal(master);
 		else
 			(void)setsid();
+		if (cgroup)
+			join_cgroup(cgroup);
+		(void)close(joined[1]);
 		if (gate)
 			(void)close(open(gate, O_RDONLY));
 		(void)execv(argv[0], argv);
 		give_up(argv[0]);
 	}
+	(void)close(joined[1]);
+	(void)!read(joined[0], &unlocked, 1);
 	file = pid < 0 ? NULL : fopen(pid_file, "w");
 	if (!file || fprintf(file, "%d", pid) < 0 || fclose(file) != 0)
 		give_up("pid file");
@@ -84,6 +108,7 @@ static void spawn(const char *pid_file, const char *console, const char *gate, c
 
 int main(int argc, char **argv)
 {
+	static const char option[] = "--cgroup=";
 	const char *verb = argc > 1 ? argv[1] : "";
 
 	if (strcmp(verb, "start") == 0 && argc == 3) {
@@ -92,9 +117,11 @@ int main(int argc, char **argv)
 	} else if (strcmp(verb, "create") == 0 && argc > 6) {
 		if (mkfifo(argv[2], 0600) < 0)
 			give_up("gate");
-		spawn(argv[3], argv[4], argv[2], argv + 6);
+		spawn("", argv[3], argv[4], argv[2], argv + 6);
+	} else if (strcmp(verb, "exec") == 0 && argc > 6 && strncmp(argv[2], option, strlen(option)) == 0) {
+		spawn(argv[2] + strlen(option), argv[3], argv[4], NULL, argv + 6);
 	} else if (strcmp(verb, "exec") == 0 && argc > 5) {
-		spawn(argv[2], argv[3], NULL, argv + 5);
+		spawn(NULL, argv[2], argv[3], NULL, argv + 5);
 	} else {
 		return 2;
 	}

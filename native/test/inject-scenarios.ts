@@ -4,21 +4,13 @@ import { renameSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import type { CreateRequest, ExecRequest } from "../../src/monitor/protocol.ts";
 import type { MonitorSession } from "../../src/monitor/session.ts";
 import type { ExecStreamRequest } from "../../src/monitor/stream-protocol.ts";
-import { DEADLINE_MS, type Ending, KILLED, type Life, within } from "./inject.ts";
+import { DEADLINE_MS, type Life, within } from "./inject.ts";
+import { LIMITED } from "./inject-limited.ts";
+import { assertEnding, create, ENV, end, execRequest, type Scenario, shell, start } from "./inject-steps.ts";
 import { collect, hears } from "./monitor-fixture.ts";
 
-export interface Scenario {
-  readonly name: string;
-  /** Calls fail from the monitor's first on, before anybody has connected. */
-  readonly fromBirth?: boolean;
-  readonly live: (life: Life, runtime: string) => Promise<void>;
-}
-
-const ENV = ["PATH=/bin:/usr/bin"];
-const SEVEN: Ending = { siCode: 1, siStatus: 7 };
 const never = new AbortController().signal;
 
 export const SCENARIOS: readonly Scenario[] = [
@@ -30,64 +22,8 @@ export const SCENARIOS: readonly Scenario[] = [
   { name: "a container is attached to and fed", live: attach },
   { name: "a container ends while nobody is connected", live: reconnect },
   { name: "a port is dialled here and in another namespace", live: dial },
+  ...LIMITED,
 ];
-
-function shell(script: string): string[] {
-  return ["/bin/sh", "-c", script];
-}
-
-function gate(life: Life, id: string): string {
-  return join(life.place.dir, `${id}.gate`);
-}
-
-/** Creates a container, which `attempt` tries again under a new name of its gate. */
-async function create(
-  life: Life,
-  runtime: string,
-  id: string,
-  script: string,
-  change: Partial<CreateRequest> = {},
-): Promise<string> {
-  let attempt = 0;
-  await life.ask(`CREATE ${id}`, (monitor) => {
-    attempt += 1;
-    const console = change.terminal === true ? "@console" : "-";
-    return monitor.create(id, {
-      argv: [runtime, "create", `${gate(life, id)}${attempt}`, "@pid-file", console, "--", ...shell(script)],
-      env: ENV,
-      deadlineMs: DEADLINE_MS,
-      cwd: "/",
-      logPath: join(life.place.dir, "0.log"),
-      uid: 0,
-      gid: 0,
-      stdin: false,
-      ...change,
-    });
-  });
-  return `${gate(life, id)}${attempt}`;
-}
-
-/** How it may end from now on: one whose START failed is killed, as a daemon does. */
-async function start(life: Life, runtime: string, id: string, path: string): Promise<readonly Ending[]> {
-  const argv = [runtime, "start", path];
-  const failure = await life.try(`START ${id}`, (m) => m.start(id, { argv, env: ENV, deadlineMs: DEADLINE_MS }));
-  if (failure === undefined) return [SEVEN];
-  await end(life, id);
-  return [SEVEN, KILLED];
-}
-
-/** SIGKILL, unless it has ended. */
-async function end(life: Life, id: string): Promise<readonly Ending[]> {
-  await life.ask(`SIGNAL ${id}`, async (monitor) => {
-    const found = (await monitor.snapshot()).find((container) => container.id === id);
-    if (found?.state !== "exited")
-      await monitor.signal(id, 9).catch((error: Error) => assert.match(error.message, /exited|LOST/));
-    const left = (await monitor.snapshot()).find((container) => container.id === id);
-    if (left?.state !== "exited")
-      await monitor.signal(id, 9).catch((error: Error) => assert.match(error.message, /exited/));
-  });
-  return [SEVEN, KILLED];
-}
 
 async function liveAndEnd(life: Life, runtime: string): Promise<void> {
   const memoryCgroup = life.place.dir;
@@ -117,18 +53,6 @@ async function rotate(life: Life, runtime: string): Promise<void> {
   await life.release("c");
 }
 
-function execRequest(runtime: string, script: string, change: Partial<ExecRequest> = {}): ExecRequest {
-  return {
-    argv: [runtime, "exec", "@pid-file", "-", "--", ...shell(script)],
-    env: ENV,
-    deadlineMs: DEADLINE_MS,
-    timeoutMs: 0,
-    maxOutput: 1 << 20,
-    process: Buffer.from("{}"),
-    ...change,
-  };
-}
-
 async function execSync(life: Life, runtime: string): Promise<void> {
   const path = await create(life, runtime, "c", "exec sleep 1000", { logPath: "" });
   if ((await start(life, runtime, "c", path)).length === 1) {
@@ -143,11 +67,6 @@ async function execSync(life: Life, runtime: string): Promise<void> {
   }
   await life.exited("c", ...(await end(life, "c")));
   await life.release("c");
-}
-
-function assertEnding(life: Life, ended: { outcome: string; status: number }, outcome: string, status: number): void {
-  if (life.orders.hit.call === "waitid" && ended.outcome === "signaled" && ended.status === 0) return;
-  assert.deepEqual([ended.outcome, ended.status], [outcome, status]);
 }
 
 function streamRequest(runtime: string, script: string, terminal: boolean): ExecStreamRequest {

@@ -5,7 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import { type Hit, Life, Orders } from "./inject.ts";
-import { SCENARIOS, type Scenario } from "./inject-scenarios.ts";
+import { SCENARIOS } from "./inject-scenarios.ts";
+import type { Scenario } from "./inject-steps.ts";
 import { Node } from "./monitor-fixture.ts";
 import { closure, readSymbols } from "./symbols.ts";
 
