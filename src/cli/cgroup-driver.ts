@@ -21,8 +21,9 @@ export interface SystemdFacts {
 }
 
 /**
- * The driver that is configured; with "auto" systemd where it owns the one hierarchy there is and can be spoken to. On v1 and hybrid hosts it owns
- * only some of them, and runtimes make the others all the same. Throws `invalidArgument` for systemd where there is none.
+ * The driver that is configured; with "auto" systemd where it owns the one hierarchy there is and can be spoken to. On v1
+ * and hybrid hosts it owns only some of them, and runtimes make the others all the same. Throws `invalidArgument` for
+ * systemd where there is none.
  */
 export function chooseDriver(
   configured: Config["cgroupDriver"],

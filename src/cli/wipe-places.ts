@@ -12,7 +12,8 @@ import { mountPoints } from "./wipe-leftovers.ts";
 import type { WipeTally } from "./wipe-tally.ts";
 
 const run = promisify(execFile);
-const REAPED_MS = 3_000;
+/** A monitor may take a second for what is on its way into logs; then it ends as soon as it has a processor. */
+const REAPED_MS = 10_000;
 const POLL_MS = 20;
 
 /**
@@ -71,8 +72,9 @@ async function removeCgroups({ runDir, cgroupParent }: Config): Promise<void> {
   const layout = parseCgroups(await readFile("/proc/self/mountinfo", "utf8"));
   const name = cgroupOf(runDir);
   const places = ["/", ...ownCgroups(await readFile("/proc/self/cgroup", "utf8"))].map((place) => join(place, name));
+  const deadline = performance.now() + REAPED_MS;
   for (const path of places.flatMap((place) => [join(place, "ops"), join(place, "monitors"), place])) {
-    for (const directory of cgroupDirectories(layout, path)) await removeLeftCgroup(directory);
+    for (const directory of cgroupDirectories(layout, path)) await removeLeftCgroup(directory, deadline);
   }
   const parent = normalPath(cgroupParent);
   for (const directory of cgroupDirectories(layout, parent)) await removeIfEmpty(directory);
@@ -84,9 +86,8 @@ function ownCgroups(text: string): readonly string[] {
   return [...new Set(paths)].filter((path) => !path.startsWith("/.."));
 }
 
-/** Its processes have ended; until each is reaped, by whoever is its parent now, the kernel calls it busy. */
-async function removeLeftCgroup(directory: string): Promise<void> {
-  const deadline = performance.now() + REAPED_MS;
+/** Its processes end; until each is reaped, by whoever is its parent now, the kernel calls it busy. */
+async function removeLeftCgroup(directory: string, deadline: number): Promise<void> {
   while (!(await removeIfEmpty(directory)) && performance.now() < deadline) await delay(POLL_MS);
 }
 

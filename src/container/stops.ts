@@ -29,8 +29,8 @@ export class Stops {
 
   /**
    * Resolves when the container has ended; kills it when `graceMs` have passed, again and again. A caller that gives up
-   * stops waiting: the deadline stands, and so it does for one who is told that the container cannot end. `ask` sends the stop signal, once per container; if it cannot, the kill follows
-   * at the deadline all the same.
+   * stops waiting: the deadline stands, and so it does for one who is told that the container cannot end. `ask` sends the
+   * stop signal, once per container; if it cannot, the kill follows at the deadline all the same.
    */
   async stop(id: string, graceMs: number, ask: () => Promise<void>, signal?: AbortSignal): Promise<void> {
     const ended = this.#ports.exits.wait(id);
