@@ -266,7 +266,7 @@ bool request_handle(struct connection *c, const struct frame_header *header, str
 		if (handlers[i].type == header->type) {
 			handlers[i].handle(m, &to, &payload);
 			if (payload.bad)
-				connection_end(c, false);
+				reply_text(m, &to, ERR_MALFORMED, 0, "the payload is cut short, or a text in it is too long");
 			return true;
 		}
 	}

@@ -265,6 +265,19 @@ function random(seed: number): () => number {
   };
 }
 
+test("a request whose fields do not fit is refused, and its connection goes on", async () => {
+  using s = await node.sandbox();
+  const request = createRequest(bundle(s.place, "crun", "c1", ["true"]), { logPath: `/${"x".repeat(5000)}` });
+  const tooLong = failed("MALFORMED", /too long/);
+  await assert.rejects(s.monitor.create("c1", request), tooLong);
+  await assert.rejects(s.monitor.start("x".repeat(65), { argv: ["/bin/true"], env: [], deadlineMs: 1000 }), tooLong);
+  await assert.rejects(s.monitor.signal("x".repeat(65), 9), tooLong);
+  await assert.rejects(s.monitor.reopenLog("x".repeat(65)), tooLong);
+  await assert.rejects(s.monitor.release("x".repeat(65)), tooLong);
+  await assert.rejects(s.monitor.runtime(request.logPath, request), tooLong);
+  await none(s);
+});
+
 test("mutated frames close their own connection at most", { timeout: 60_000 }, async () => {
   using s = await node.sandbox();
   const b = await run(s, "crun", "c1", ["sleep", "1000"]);

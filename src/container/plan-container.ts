@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { invalidArgument } from "../lib/errors.ts";
 import type { ContainerConfig } from "../oci/config.ts";
 import { canonicalSignal } from "../oci/signal.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
@@ -12,6 +13,9 @@ export interface Plan {
   readonly images: HeldImages;
   readonly createdAt: Temporal.Instant;
 }
+
+/** Of any path that is opened, without its end. */
+const MAX_PATH_BYTES = 4095;
 
 /** Until the image's own files were read. */
 const nobodyYet: ContainerUser = { uid: 0, gid: 0, supplementalGroups: [0] };
@@ -31,9 +35,16 @@ export function planContainer({ id, sandbox, config, images, createdAt }: Plan):
     ...(mounted.length === 0
       ? {}
       : { imageMounts: mounted.map((one) => ({ index: one.index, imageId: one.image.id })) }),
-    logPath: logDirectory === "" || config.logPath === "" ? "" : join(logDirectory, config.logPath),
+    logPath: logDirectory === "" || config.logPath === "" ? "" : logPathIn(logDirectory, config.logPath),
     user: nobodyYet,
     stopSignal: stopSignal === "" ? "SIGTERM" : canonicalSignal(stopSignal),
     state: { phase: "creating" },
   };
+}
+
+/** Each of the two may be as long as a path can be. */
+function logPathIn(directory: string, name: string): string {
+  const path = join(directory, name);
+  if (Buffer.byteLength(path) <= MAX_PATH_BYTES) return path;
+  throw invalidArgument(`config.log_path: below the sandbox's log_directory it is longer than ${MAX_PATH_BYTES} bytes`);
 }
