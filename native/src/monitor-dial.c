@@ -1,3 +1,4 @@
+/* NET_CONNECT: sockets in a network namespace, and which of them reaches the port. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -8,32 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "monitor.h"
-
-/* For how long what a client has sent before it left may still be on its way. */
-enum { PART = 256 * 1024, LEAVE_MS = 30000 };
-
-/*
- * A TCP connection to a port of the sandbox. While it relays, the connection's two buffers are those of the relay, and
- * each is filled only when it is empty: who does not read is not read for.
- */
-struct dial {
-	struct monitor *monitor; /* NULL: the slot is free */
-	struct connection *connection;
-	struct request request;
-	struct source tcp;
-	uint32_t events;
-	uint16_t port;
-	int families[2]; /* sockets that are still to be tried, or -1; made before anything waits */
-	int error;       /* of the first that failed */
-	bool relays;
-	bool client_ended; /* its half is shut, and */
-	bool shut;         /* so is ours to TCP */
-	bool client_left;
-	bool tcp_ended;
-	struct timer timer;
-	size_t up;         /* bytes in the connection's `in` that were sent on */
-};
+#include "monitor-dial.h"
 
 static struct dial dials[MAX_SESSIONS];
 
@@ -51,164 +27,6 @@ static void free_dial(struct dial *d)
 void dial_leave(struct dial *d)
 {
 	free_dial(d);
-}
-
-bool dial_relays(const struct dial *d)
-{
-	return d->relays;
-}
-
-static size_t to_send(const struct dial *d)
-{
-	return d->connection->in_length - d->up;
-}
-
-uint32_t dial_events(const struct dial *d)
-{
-	const struct connection *c = d->connection;
-	uint32_t events = 0;
-
-	/* After it has left it is not watched at all: its hangup would come for ever. */
-	if (!d->client_ended && to_send(d) == 0)
-		events |= EPOLLIN;
-	if (!d->client_left && connection_pending(c) > 0)
-		events |= EPOLLOUT;
-	/* EPOLLHUP comes unasked, but only for what is in the loop: that a client leaves is seen whatever is waited for. */
-	return d->client_left ? events : events | EPOLLHUP;
-}
-
-static void watch_both(struct dial *d)
-{
-	uint32_t events = 0;
-
-	if (!d->tcp_ended && !d->client_left && connection_pending(d->connection) == 0)
-		events |= EPOLLIN;
-	if (to_send(d) > 0)
-		events |= EPOLLOUT;
-	(void)loop_watch(&d->monitor->loop, &d->tcp, &d->events, events);
-	connection_watch(d->connection);
-}
-
-/* Client to TCP. False: TCP takes nothing any more. */
-static bool send_up(struct dial *d)
-{
-	struct connection *c = d->connection;
-
-	while (to_send(d) > 0) {
-		ssize_t n = send(d->tcp.fd, c->in + d->up, to_send(d), MSG_NOSIGNAL | MSG_DONTWAIT);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return errno == EAGAIN;
-		d->up += (size_t)n;
-	}
-	d->up = 0;
-	c->in_length = 0;
-	if (d->client_ended && !d->shut) {
-		d->shut = true;
-		(void)shutdown(d->tcp.fd, SHUT_WR);
-	}
-	return true;
-}
-
-static bool read_client(struct dial *d)
-{
-	struct connection *c = d->connection;
-	ssize_t n;
-
-	if (d->client_ended || to_send(d) > 0)
-		return true;
-	monitor_touch(d->monitor);
-	n = recv(c->source.fd, c->in, PART, MSG_DONTWAIT);
-	if (n < 0)
-		return errno == EAGAIN || errno == EINTR;
-	c->in_length = (size_t)n;
-	if (c->in_length > c->in_used)
-		c->in_used = c->in_length;
-	d->client_ended = n == 0;
-	return send_up(d);
-}
-
-/* TCP to client, whose buffer is empty. */
-static bool read_tcp(struct dial *d)
-{
-	struct connection *c = d->connection;
-	ssize_t n;
-
-	if (d->tcp_ended || d->client_left || connection_pending(c) > 0)
-		return true;
-	monitor_touch(d->monitor);
-	n = recv(d->tcp.fd, c->out, PART, MSG_DONTWAIT);
-	if (n < 0)
-		return errno == EAGAIN || errno == EINTR;
-	c->out_begin = 0;
-	c->out_end = (size_t)n;
-	if (c->out_end > c->out_used)
-		c->out_used = c->out_end;
-	d->tcp_ended = n == 0;
-	return true;
-}
-
-/* Sends what is there; and the end, after all of it. */
-static void send_down(struct dial *d)
-{
-	struct connection *c = d->connection;
-
-	if (d->client_left)
-		c->out_begin = c->out_end = 0;
-	connection_flush(c);
-	if (d->tcp_ended && connection_pending(c) == 0 && !c->broken)
-		(void)shutdown(c->source.fd, SHUT_WR);
-}
-
-/* Ends the connection, and this with it, once there is nothing more to carry. A side that broke off carries nothing. */
-static void settle(struct dial *d, bool sound)
-{
-	if (!sound) {
-		d->connection->in_length = d->up = 0;
-		d->client_ended = d->tcp_ended = true;
-	}
-	if (d->connection->broken)
-		return;
-	if (d->client_ended && to_send(d) == 0 && (d->client_left || (d->tcp_ended && connection_pending(d->connection) == 0)))
-		connection_end(d->connection, false);
-	else
-		watch_both(d);
-}
-
-static void left_long_ago(struct timer *timer)
-{
-	connection_end(container_of(timer, struct dial, timer)->connection, false);
-}
-
-void dial_client(struct dial *d, uint32_t events)
-{
-	bool sound = true;
-
-	if (events & (EPOLLIN | EPOLLHUP))
-		sound = read_client(d);
-	if ((events & (EPOLLHUP | EPOLLERR)) && !d->client_left) {
-		d->client_left = true; /* reads no more; what it has sent is still sent on */
-		timer_set(&d->monitor->timers, &d->timer, LEAVE_MS, left_long_ago);
-	}
-	if (d->client_left && sound && to_send(d) == 0)
-		sound = read_client(d);
-	send_down(d);
-	settle(d, sound);
-}
-
-static void tcp_ready(struct source *source, uint32_t events)
-{
-	struct dial *d = container_of(source, struct dial, tcp);
-	bool sound = true;
-
-	if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP))
-		sound = send_up(d) && read_client(d);
-	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
-		sound = read_tcp(d) && sound;
-	send_down(d);
-	settle(d, sound);
 }
 
 static void answer_error(struct dial *d, enum error_code code, int error, const char *what)
@@ -230,12 +48,12 @@ static void connected(struct dial *d)
 	struct connection *c = d->connection;
 
 	timer_clear(&d->monitor->timers, &d->timer);
-	d->tcp.ready = tcp_ready;
+	d->tcp.ready = dial_tcp_ready;
 	/* What the client has sent after its request is the beginning of what it sends: the request goes away first. */
 	reply_empty(d->monitor, &d->request);
 	d->relays = true;
 	c->held = false;
-	settle(d, send_up(d));
+	dial_settle(d, dial_send_up(d));
 }
 
 static void connect_ready(struct source *source, uint32_t events)

@@ -4,7 +4,10 @@
 
 #include "monitor.h"
 
-enum { EXEC_CAPTURED = 256 * 1024 }; /* what the process may say before the runtime has returned */
+enum {
+	EXEC_CAPTURED = 256 * 1024, /* what the process may say before the runtime has returned */
+	EXEC_PENDING = 256 * 1024,  /* unsent bytes at which its pipes are not read */
+};
 
 struct exec_stream {
 	struct source source;
@@ -47,9 +50,19 @@ struct exec {
 struct exec *exec_slot(void);
 /* Gives back all that it holds. */
 void exec_free(struct exec *e);
-void exec_stream_ready(struct source *source, uint32_t events);
+/* Its result is told, if anybody waits, and it is freed. */
+void exec_complete(struct exec *e);
 /* The runtime has started the process, or failed: what is done with a job that it was. */
 void exec_returned(struct job *job);
+
+/* monitor-exec-output.c */
+void exec_stream_ready(struct source *source, uint32_t events);
+/* Sends output, as much as is allowed. */
+void exec_forward(struct exec_stream *s, const char *data, size_t length);
+/* Reads on, if its client's slowness has stopped that. */
+void exec_stream_resume(struct exec_stream *s);
+/* Once the process has exited: complete at the pipes' ends, after a silence, or when it has lasted long enough. */
+void exec_settle(struct exec *e);
 
 /* monitor-exec-cgroup.c: NULL stands for none */
 /* A new one below the container's; NULL when none can be made. Its exec refers to it until it leaves it. */

@@ -1,7 +1,5 @@
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -10,27 +8,7 @@
 #include "monitor.h"
 #include "sys.h"
 
-enum { AFTER_EXIT_MS = 1000, AFTER_KILL_MS = 1000, LOG_TAIL = 12 * 1024 };
-
-static const struct {
-	const char *argument;
-	const char *suffix;
-	uint8_t bit;
-} files[] = {
-	{ "@pid-file", "pid", JOB_PID_FILE },
-	{ "@log", "log", JOB_LOG },
-	{ "@process", "process", JOB_PROCESS },
-	/* Short: the address of a socket ends at 107 bytes. */
-	{ "@console", "c", JOB_CONSOLE },
-};
-
-static const char *file_path(const struct job *job, uint8_t bit, char path[PATH_MAX])
-{
-	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
-		if (files[i].bit == bit)
-			(void)snprintf(path, PATH_MAX, "%s/.%u.%s", job->monitor->options.record_dir, job->serial, files[i].suffix);
-	return path;
-}
+enum { AFTER_EXIT_MS = 1000, AFTER_KILL_MS = 1000 };
 
 bool deadline_valid(uint32_t deadline)
 {
@@ -90,7 +68,6 @@ void job_capture(struct job *job, int index, const char *data, size_t length)
 static void job_free(struct job *job)
 {
 	struct monitor *m = job->monitor;
-	char path[PATH_MAX];
 
 	timer_clear(&m->timers, &job->timer);
 	for (int i = 0; i < 2; i++) {
@@ -103,9 +80,7 @@ static void job_free(struct job *job)
 		(void)close(job->console);
 	job->child.pidfd = -1;
 	spawn_close(&job->child);
-	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
-		if (job->files & files[i].bit)
-			(void)unlink(file_path(job, files[i].bit, path));
+	job_remove_files(job);
 	memset(job, 0, sizeof(*job));
 	m->jobs_in_flight--;
 }
@@ -209,34 +184,6 @@ void job_expire(struct job *job)
 		deadline_passed(&job->timer);
 }
 
-/* Replaces the `@` arguments and makes the files that the runtime reads. */
-static int place_files(struct job *job, char **argv, struct span process, char paths[JOB_FILES][PATH_MAX])
-{
-	for (size_t i = 0; argv[i]; i++) {
-		for (size_t f = 0; f < sizeof(files) / sizeof(files[0]); f++) {
-			if (strcmp(argv[i], files[f].argument) != 0)
-				continue;
-			(void)file_path(job, files[f].bit, paths[f]);
-			argv[i] = paths[f];
-			job->files |= files[f].bit;
-		}
-	}
-	if (job->files & JOB_CONSOLE) {
-		job->console = terminal_listen(paths[3]);
-		if (job->console < 0)
-			return job->console;
-	}
-	if (job->files & JOB_PROCESS) {
-		int fd = open(paths[2], O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-		int r = fd < 0 ? -errno : sys_write_all(fd, process.data, process.length);
-
-		if (fd >= 0)
-			(void)close(fd);
-		return r;
-	}
-	return 0;
-}
-
 /* A pipe for one of the runtime's own outputs; returns the write end or -errno. */
 static int capture_pipe(struct job *job, int index, size_t capacity, bool tail)
 {
@@ -263,7 +210,7 @@ static int launch(struct job *job, const struct job_plan *plan)
 			       /* It begins when its end will be seen: if that cannot be, it ends as it is. */
 			       .gated = true };
 	int own[2] = { -1, -1 };
-	int r = place_files(job, plan->argv, plan->process, job->monitor->paths);
+	int r = job_place_files(job, plan->argv, plan->process, job->monitor->paths);
 
 	spawn.stdio[0] = plan->stdio[0];
 	for (int i = 0; i < 2 && r == 0; i++) {
@@ -315,106 +262,4 @@ int job_start(struct monitor *m, const struct job_plan *plan)
 		*plan->slot = job;
 	plan->request->type = 0;
 	return 0;
-}
-
-int job_terminal(struct job *job)
-{
-	return job->console < 0 ? -ENOENT : terminal_receive(job->console);
-}
-
-static int adopt(struct job *job, pid_t *pid, uint64_t *start_time)
-{
-	struct process_stat stat;
-	char path[PATH_MAX];
-	char text[16];
-	char *end;
-	ssize_t n;
-	long value;
-	int r;
-
-	if (!(job->files & JOB_PID_FILE))
-		return -ENOENT;
-	n = sys_read_file(file_path(job, JOB_PID_FILE, path), text, sizeof(text));
-	if (n < 0)
-		return (int)n;
-	value = text[0] >= '0' && text[0] <= '9' ? strtol(text, &end, 10) : 0;
-	if (value <= 1 || value > 4194304 || (*end != 0 && strcmp(end, "\n") != 0))
-		return -EINVAL;
-	/* A child of ours that was not reaped keeps its pid: what is looked at is what is opened. */
-	r = process_stat((pid_t)value, &stat);
-	if (r < 0 || stat.parent != getpid() || value == job->child.pid)
-		return r < 0 ? r : -ESRCH;
-	*pid = (pid_t)value;
-	*start_time = stat.start_time;
-	return process_open((pid_t)value, stat.start_time);
-}
-
-int job_adopt(struct job *job, pid_t *pid, uint64_t *start_time)
-{
-	int r = -EIO;
-
-	/* Whom we cannot adopt runs on unseen: what may be for a moment only is tried again. */
-	for (int attempt = 0; attempt < 3 && r < 0 && r != -ENOENT && r != -EINVAL && r != -ESRCH; attempt++)
-		r = adopt(job, pid, start_time);
-	return r;
-}
-
-/* The tail of the runtime's log file, a line feed, the tail of its stderr. */
-static struct span said(struct job *job)
-{
-	char *what = job->monitor->what;
-	const struct capture *capture = &job->captures[1];
-	size_t part = capture->length > WHAT_MAX - LOG_TAIL - 1 ? WHAT_MAX - LOG_TAIL - 1 : capture->length;
-	char path[PATH_MAX];
-	ssize_t n = 0;
-	int fd = -1;
-	size_t length;
-
-	if (job->files & JOB_LOG)
-		fd = open(file_path(job, JOB_LOG, path), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (fd >= 0) {
-		off_t size = lseek(fd, 0, SEEK_END);
-
-		n = pread(fd, what, LOG_TAIL, size > LOG_TAIL ? size - LOG_TAIL : 0);
-		(void)close(fd);
-	}
-	length = n > 0 ? (size_t)n : 0;
-	what[length++] = '\n';
-	if (part > 0)
-		memcpy(what + length, capture->data + capture->length - part, part);
-	length += part;
-	for (size_t i = 0; i < length; i++)
-		if (what[i] == 0)
-			what[i] = ' '; /* a str holds no NUL */
-	return (struct span){ .data = (const uint8_t *)what, .length = (uint32_t)length };
-}
-
-void job_failed(struct job *job, int status, const char *why)
-{
-	if (why)
-		job_capture(job, 1, why, strlen(why));
-	reply_error(job->monitor, &job->request, ERR_RUNTIME_FAILED, status, said(job), "");
-}
-
-/* 128+n for signal n. */
-static int exit_number(const struct process_exit *end)
-{
-	return end->code == CLD_EXITED ? end->status : 128 + end->status;
-}
-
-bool job_succeeded(struct job *job)
-{
-	const char *call = "";
-	int error = spawn_failure(&job->child, &call);
-
-	if (error != 0)
-		reply_error(job->monitor, &job->request, ERR_SYSCALL, error,
-			    (struct span){ .data = (const uint8_t *)call, .length = (uint32_t)strlen(call) }, "");
-	else if (job->timed_out)
-		reply_error(job->monitor, &job->request, ERR_TIMEOUT, 0, said(job), "");
-	else if (exit_number(&job->exit) != 0)
-		job_failed(job, exit_number(&job->exit), NULL);
-	else
-		return true;
-	return false;
 }

@@ -2,6 +2,7 @@
 #ifndef NACELLE_MONITOR_JOB_H
 #define NACELLE_MONITOR_JOB_H
 
+#include <limits.h>
 #include <sys/types.h>
 
 #include "monitor-connection.h"
@@ -70,6 +71,17 @@ int job_start(struct monitor *m, const struct job_plan *plan);
 void job_capture(struct job *job, int index, const char *data, size_t length);
 /* What its deadline does, now: the runtime is killed with all that it started. */
 void job_expire(struct job *job);
+bool arguments_read(struct monitor *m, struct reader *r, struct job_plan *plan);
+bool deadline_valid(uint32_t deadline);
+
+/* monitor-job-files.c */
+/* Where one of its files is, in `path`. */
+const char *job_file(const struct job *job, uint8_t bit, char path[PATH_MAX]);
+/* Replaces the `@` arguments, by what is then in `paths`, and makes what the runtime reads or connects to. 0 or -errno. */
+int job_place_files(struct job *job, char **argv, struct span process, char paths[JOB_FILES][PATH_MAX]);
+void job_remove_files(const struct job *job);
+
+/* monitor-job-outcome.c */
 /* The terminal that the runtime made and sent, once that has returned; or -errno. */
 int job_terminal(struct job *job);
 /* A pidfd of the process that the pid file names, if it is this monitor's child; else -errno. */
@@ -78,7 +90,5 @@ int job_adopt(struct job *job, pid_t *pid, uint64_t *start_time);
 bool job_succeeded(struct job *job);
 /* Answers RUNTIME_FAILED with what the runtime said. */
 void job_failed(struct job *job, int status, const char *why);
-bool arguments_read(struct monitor *m, struct reader *r, struct job_plan *plan);
-bool deadline_valid(uint32_t deadline);
 
 #endif

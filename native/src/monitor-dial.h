@@ -1,0 +1,36 @@
+/* A forwarded connection: made by monitor-dial.c, and from then on monitor-dial-relay.c's. */
+#ifndef NACELLE_MONITOR_DIAL_H
+#define NACELLE_MONITOR_DIAL_H
+
+#include "monitor.h"
+
+/*
+ * A TCP connection to a port of the sandbox. While it relays, the connection's two buffers are those of the relay, and
+ * each is filled only when it is empty: who does not read is not read for.
+ */
+struct dial {
+	struct monitor *monitor; /* NULL: the slot is free */
+	struct connection *connection;
+	struct request request;
+	struct source tcp;
+	uint32_t events;
+	uint16_t port;
+	int families[2]; /* sockets that are still to be tried, or -1; made before anything waits */
+	int error;       /* of the first that failed */
+	bool relays;
+	bool client_ended; /* its half is shut, and */
+	bool shut;         /* so is ours to TCP */
+	bool client_left;
+	bool tcp_ended;
+	struct timer timer;
+	size_t up;         /* bytes in the connection's `in` that were sent on */
+};
+
+/* monitor-dial-relay.c */
+void dial_tcp_ready(struct source *source, uint32_t events);
+/* Client to TCP. False: TCP takes nothing any more. */
+bool dial_send_up(struct dial *d);
+/* Ends the connection, and this with it, once there is nothing more to carry. A side that broke off carries nothing. */
+void dial_settle(struct dial *d, bool sound);
+
+#endif
