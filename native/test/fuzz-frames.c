@@ -347,6 +347,7 @@ static void close_container(void)
 	CHECK(c->status.state == STATE_CREATED || c->status.state == STATE_RUNNING);
 	CHECK(c->job == NULL && c->waiting.request.type == 0 && c->reopening.request.type == 0);
 	input_close(&c->input);
+	health_ended(c); /* a SIGNAL may have been 9 */
 	(void)close(stdin_reader);
 	outlet_let_go(c);
 	loop_close(&m.loop, &c->process);
