@@ -1,5 +1,4 @@
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -137,14 +136,6 @@ bool connection_broadcast(struct monitor *m, uint16_t type, const struct writer 
 	return told;
 }
 
-void connection_end_all(struct monitor *m)
-{
-	(void)close(m->listener.fd);
-	for (size_t i = 0; i < MAX_CONNECTIONS; i++)
-		if (connection_is_open(&m->connections[i]))
-			(void)close(m->connections[i].source.fd);
-}
-
 /* Handles every complete frame that was received. */
 static void take_frames(struct connection *c)
 {
@@ -229,14 +220,10 @@ static void *buffer(size_t size)
 	return p == MAP_FAILED ? NULL : p;
 }
 
-static bool attach(struct monitor *m, int fd)
+bool connection_open(struct monitor *m, int fd)
 {
 	struct connection *c = m->connections;
-	struct ucred peer;
-	socklen_t length = sizeof(peer);
 
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0 || peer.uid != 0)
-		return false;
 	while (c < m->connections + MAX_CONNECTIONS && connection_is_open(c))
 		c++;
 	if (c == m->connections + MAX_CONNECTIONS)
@@ -252,33 +239,6 @@ static bool attach(struct monitor *m, int fd)
 		(void)munmap(c->out, OUT_SIZE);
 	c->source.fd = -1;
 	return false;
-}
-
-static void accept_ready(struct source *source, uint32_t events)
-{
-	struct monitor *m = container_of(source, struct monitor, listener);
-	int fd = accept4(source->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	bool full = fd < 0 && (errno == EMFILE || errno == ENFILE);
-
-	(void)events;
-	if (full) {
-		/* Who comes would wait for ever, and wake us all the time: for this moment there is one descriptor. */
-		(void)close(m->spare);
-		fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC);
-	}
-	if (fd >= 0 && (full || !attach(m, fd)))
-		(void)close(fd);
-	if (full)
-		m->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
-}
-
-int connection_listen(struct monitor *m)
-{
-	m->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	if (m->spare < 0 || fcntl(m->options.listener, F_SETFL, O_NONBLOCK) < 0)
-		return -errno;
-	m->listener = (struct source){ .fd = m->options.listener, .ready = accept_ready };
-	return loop_add(&m->loop, &m->listener, EPOLLIN);
 }
 
 void connection_give_back(struct monitor *m)

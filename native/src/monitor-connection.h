@@ -41,7 +41,8 @@ struct connection {
 };
 
 /* monitor-connection.c */
-int connection_listen(struct monitor *m);
+/* Takes over a socket; false: there is no room, or no memory, for it. */
+bool connection_open(struct monitor *m, int fd);
 /* Never blocks. A peer that lets its buffer overflow loses its connection. */
 void connection_send(struct connection *c, uint16_t type, uint16_t flags, uint64_t seq, const void *payload, size_t length);
 /* A slot that was never used is all zeros, and takes no memory. */
@@ -62,9 +63,13 @@ void connection_release(struct connection *c);
 void connection_end(struct connection *c, bool flush);
 /* True when there is somebody to be told. */
 bool connection_broadcast(struct monitor *m, uint16_t type, const struct writer *payload);
+void connection_give_back(struct monitor *m);
+
+/* monitor-listen.c */
+/* 0 or -errno. */
+int connection_listen(struct monitor *m);
 /* Ends all of them at once, and the listener: this process does. */
 void connection_end_all(struct monitor *m);
-void connection_give_back(struct monitor *m);
 
 /* monitor-request.c */
 /* False: not yet; the frame is to be held until connection_resume. */

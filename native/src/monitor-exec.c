@@ -240,6 +240,27 @@ void exec_resize(struct exec *e, uint16_t width, uint16_t height)
 		terminal_resize(e->streams[0].source.fd, width, height);
 }
 
+/* The process runs and its client is there: what it has said goes on, and what it says from now on. */
+static void begin(struct exec *e, struct job *job)
+{
+	struct monitor *m = e->monitor;
+
+	e->request = job->request;
+	if (e->is_stream)
+		reply_empty(m, &job->request);
+	job->request.type = 0;
+	for (int i = 0; i < 2; i++) {
+		if (job->captures[i].length > 0)
+			exec_forward(&e->streams[i], job->captures[i].data, job->captures[i].length);
+		e->dropped += job->captures[i].dropped;
+		if (connection_pending(e->connection) <= EXEC_PENDING)
+			exec_stream_resume(&e->streams[i]);
+	}
+	if (e->timeout > 0)
+		timer_set(&m->timers, &e->timer, e->timeout, timed_out);
+	connection_resume(e->connection);
+}
+
 void exec_returned(struct job *job)
 {
 	struct exec *e = job->exec;
@@ -271,18 +292,5 @@ void exec_returned(struct job *job)
 		exec_abandon(e);
 		return;
 	}
-	e->request = job->request;
-	if (e->is_stream)
-		reply_empty(m, &job->request);
-	job->request.type = 0;
-	for (int i = 0; i < 2; i++) {
-		if (job->captures[i].length > 0)
-			exec_forward(&e->streams[i], job->captures[i].data, job->captures[i].length);
-		e->dropped += job->captures[i].dropped;
-		if (connection_pending(e->connection) <= EXEC_PENDING)
-			exec_stream_resume(&e->streams[i]);
-	}
-	if (e->timeout > 0)
-		timer_set(&m->timers, &e->timer, e->timeout, timed_out);
-	connection_resume(e->connection);
+	begin(e, job);
 }
