@@ -32,6 +32,18 @@ void operations_perform(struct performed *performed, struct reader *reader);
 
 /* Each returns 0, or -1 after step_failed. */
 int step_failed(struct performance *p, const char *call, const char *path);
+int step_mkdir(struct performance *p, const struct step *step);
+int step_rmdir(struct performance *p, const struct step *step);
+int step_unlink(struct performance *p, const struct step *step);
+int step_write_file(struct performance *p, const struct step *step);
+int step_write_kernel_file(struct performance *p, const struct step *step);
+int step_rename(struct performance *p, const struct step *step);
+int step_mount(struct performance *p, const struct step *step);
+int step_chown(struct performance *p, const struct step *step);
+int step_stat(struct performance *p, const struct step *step);
+int step_realpath(struct performance *p, const struct step *step);
+int step_syncfs(struct performance *p, const struct step *step);
+int step_statfs(struct performance *p, const struct step *step);
 int step_rmtree(struct performance *p, const struct step *step);
 int step_disk_usage(struct performance *p, const struct step *step);
 int step_namespaces(struct performance *p, const struct step *step);
