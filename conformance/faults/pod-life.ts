@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { setImmediate as breathe } from "node:timers/promises";
+import { until } from "../harness/until.ts";
 import { ServerError } from "./server-error.ts";
 
 /** How the pod's life reaches the server, which may be dead at any moment. */
@@ -152,18 +152,26 @@ function namespacesOf({ pid, firstId }: Pod): object {
 /** Waits until it has set its trap: a PID 1 that is asked to end before that does not hear it. */
 async function isReady(node: Node, pod: Pod, container: string): Promise<void> {
   const log = join(pod.logDirectory, pod.name, "slow.log");
-  await until(async () => {
-    const text = await readFile(log, "utf8").catch(() => "");
-    return text.includes(READY) || (await statusOf(node, container)).state !== "CONTAINER_RUNNING";
-  }, `${container} writes to its log`);
+  await until(
+    `${container} writes to its log`,
+    async () => {
+      const text = await readFile(log, "utf8").catch(() => "");
+      return text.includes(READY) || (await statusOf(node, container)).state !== "CONTAINER_RUNNING";
+    },
+    WAIT_MS,
+  );
 }
 
 async function endOf(node: Node, container: string): Promise<{ exitCode: number; reason: string }> {
   let status: Status | undefined;
-  await until(async () => {
-    status = await statusOf(node, container);
-    return status.state === "CONTAINER_EXITED" || status.state === "CONTAINER_UNKNOWN";
-  }, `${container} ends`);
+  await until(
+    `${container} ends`,
+    async () => {
+      status = await statusOf(node, container);
+      return status.state === "CONTAINER_EXITED" || status.state === "CONTAINER_UNKNOWN";
+    },
+    WAIT_MS,
+  );
   assert.ok(status);
   return { exitCode: status.exitCode, reason: status.reason };
 }
@@ -171,14 +179,6 @@ async function endOf(node: Node, container: string): Promise<{ exitCode: number;
 async function statusOf(node: Node, containerId: string): Promise<Status> {
   const { status } = await repeat(node, () => node.call<{ status: Status }>("ContainerStatus", { containerId }));
   return status;
-}
-
-async function until(isTrue: () => Promise<boolean>, what: string): Promise<void> {
-  const deadline = performance.now() + WAIT_MS;
-  while (!(await isTrue())) {
-    assert.ok(performance.now() < deadline, `waited ${WAIT_MS / 1000} s until ${what}`);
-    await breathe();
-  }
 }
 
 /** As `repeat`, but gives the sandbox up when it is no longer ready. */

@@ -3,12 +3,12 @@ import { mkdir, mkdtempDisposable, readFile, rename } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { setImmediate as breathe } from "node:timers/promises";
 import { CriClient } from "../harness/cri-client.ts";
 import { busybox, containerConfig, sandboxConfig } from "../harness/cri-configs.ts";
 import { assertNoStateRows, assertNothingLeaked, snapshot } from "../harness/leaks.ts";
 import { SpdyClient } from "../harness/spdy-client.ts";
 import { exec, SpdySession, streamUrl } from "../harness/streams.ts";
+import { until } from "../harness/until.ts";
 import { builtLayout } from "../images/layout.ts";
 import { pushLayout } from "../images/push.ts";
 import { Registry } from "../images/registry.ts";
@@ -200,14 +200,6 @@ describe("what is asked of a running container, with a process killed at every s
     }
   }
 });
-
-async function until(what: string, look: () => Promise<boolean>): Promise<void> {
-  const end = performance.now() + HANGS_MS;
-  while (!(await look())) {
-    assert.ok(performance.now() < end, `not until the deadline: ${what}`);
-    await breathe();
-  }
-}
 
 async function within(work: Promise<void>): Promise<void> {
   const { promise, reject } = Promise.withResolvers<never>();

@@ -10,6 +10,7 @@ import { hasStatus } from "../harness/cri-client.ts";
 import { containerConfig, sandboxConfig } from "../harness/cri-configs.ts";
 import { stateRows } from "../harness/state-rows.ts";
 import { TestNode } from "../harness/test-node.ts";
+import { endOf } from "../harness/until.ts";
 
 const run = promisify(execFile);
 
@@ -36,7 +37,7 @@ test("on a full disk nothing new is begun, ends are seen, and all can be stopped
   await assert.rejects(cri.call("RunPodSandbox", { config: sandboxConfig("refused") }), refused);
   await assert.rejects(create("refused"), refused);
   await cri.call("ExecSync", { containerId: ending, cmd: ["sh", "-c", "kill -TERM 1"], timeout: "10" });
-  await untilExited(node, ending);
+  assert.equal((await endOf(cri, ending)).exitCode, 0);
   await cri.call("StopContainer", { containerId: stopping, timeout: "30" });
   const stopped = (await cri.call("ContainerStatus", { containerId: stopping })).status;
   assert.deepEqual([stopped.state, stopped.exitCode], ["CONTAINER_EXITED", 0]);
@@ -52,16 +53,6 @@ test("on a full disk nothing new is begun, ends are seen, and all can be stopped
   await node.server.stop();
   assert.deepEqual(await stateRows(disk.path), {});
 });
-
-/** The kernel has killed it at once; that the server knows has no event that a client could wait for. */
-async function untilExited(node: TestNode, containerId: string): Promise<void> {
-  const deadline = AbortSignal.timeout(20_000);
-  for (;;) {
-    const { state, exitCode } = (await node.cri.call("ContainerStatus", { containerId })).status;
-    if (state === "CONTAINER_EXITED") return assert.equal(exitCode, 0);
-    deadline.throwIfAborted();
-  }
-}
 
 /** A tmpfs that holds one image and little else. */
 class SmallDisk implements AsyncDisposable {

@@ -9,6 +9,7 @@ import { containerConfig, sandboxConfig } from "../harness/cri-configs.ts";
 import { patience } from "../harness/patience.ts";
 import { exec, removePod } from "../harness/streams.ts";
 import { TestNode } from "../harness/test-node.ts";
+import { until } from "../harness/until.ts";
 import { sleeping } from "./processes.ts";
 
 const isV2 = existsSync("/sys/fs/cgroup/cgroup.controllers");
@@ -47,26 +48,35 @@ for (const handler of ["runc", "crun"]) {
     const sh = (containerId: string, script: string, timeout = "0") =>
       node.cri.call("ExecSync", { containerId, cmd: ["sh", "-c", script], timeout });
 
-    /** Cgroups of commands; there is no event for us when the last of them goes. */
+    /** Cgroups of commands. */
     async function cgroups(): Promise<readonly string[]> {
       if (!isV2) return [];
       const names = await readdir(join("/sys/fs/cgroup", parent, pod.containerId));
       return names.filter((name) => name.startsWith("exec-"));
     }
 
+    const nothingIsLeftOf = (seconds: string) =>
+      until(
+        `nothing is left that sleeps ${seconds}`,
+        async () => (await sleeping(seconds)) + (await cgroups()).length === 0,
+      );
+
     test("ends with it when its time is over", async () => {
       const script = `${daemon(96001)}sleep 96001 & setsid sleep 96001 & sleep 96001`;
       const late = sh(pod.containerId, script, String(patience(4)));
-      await assert.rejects(late, (error) => hasStatus(error, status.DEADLINE_EXCEEDED));
-      while ((await sleeping("96001")) > 0 || (await cgroups()).length > 0);
+      const cut = assert.rejects(late, (error) => hasStatus(error, status.DEADLINE_EXCEEDED));
+      await until("all of them sleep", async () => (await sleeping("96001")) === (isV2 ? 4 : 3));
+      await cut;
+      await nothingIsLeftOf("96001");
     });
 
     test("ends with it when its client leaves", async () => {
       const script = `${daemon(96002)}sleep 96002 & echo up; sleep 96002`;
       const session = await exec(node.cri, pod.containerId, ["sh", "-c", script], "stdout");
       await new Promise<void>((resolve) => session.stream("stdout").listen(() => resolve()));
+      await until("all of them sleep", async () => (await sleeping("96002")) === (isV2 ? 3 : 2));
       session.client.destroy();
-      while ((await sleeping("96002")) > 0 || (await cgroups()).length > 0);
+      await nothingIsLeftOf("96002");
     });
 
     test("goes on when it has ended by itself, until its container does", async () => {
@@ -75,7 +85,7 @@ for (const handler of ["runc", "crun"]) {
       assert.equal((await cgroups()).length, isV2 ? 1 : 0);
       if (isV2) assert.match(stdout.toString(), /^0::\/exec-\d+\n$/);
       await node.cri.call("StopContainer", { containerId: pod.containerId, timeout: "0" });
-      while ((await sleeping("96003")) > 0);
+      await until("it is gone", async () => (await sleeping("96003")) === 0);
     });
 
     test("stays in the container's own cgroup when that is privileged", { skip: !isV2 && "cgroup v1" }, async () => {

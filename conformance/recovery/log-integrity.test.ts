@@ -10,11 +10,11 @@ import { promisify } from "node:util";
 import { containerConfig } from "../harness/cri-configs.ts";
 import { Pod } from "../harness/pod.ts";
 import { TestNode } from "../harness/test-node.ts";
+import { endOf, until } from "../harness/until.ts";
 
 const run = promisify(execFile);
 const lines = 150_000;
 const parts = 3;
-const patienceMs = 60_000;
 
 /** Each line has a number of its own, 100 bytes with its line feed. What opens a part's end waits until it is printed. */
 const script = `for part in 0 1 2; do
@@ -58,7 +58,7 @@ test("a log is whole and in order, rotated all the time, and with the server kil
     end.then(note, note);
     for (let count = 0; count < most && !ended; count += 1) {
       await rotate();
-      while (!ended && (await stat(log)).size < 1_000_000);
+      await until("the new file grows", async () => ended || (await stat(log)).size >= 1_000_000);
     }
   };
 
@@ -77,10 +77,7 @@ test("a log is whole and in order, rotated all the time, and with the server kil
   const end = reached("end-2");
   await rotateUntil(end);
   await (await end)();
-  // The CRI has no call that waits for the end.
-  const state = async () => (await node.cri.call("ContainerStatus", { containerId })).status.state;
-  const deadline = AbortSignal.timeout(patienceMs);
-  while ((await state()) !== "CONTAINER_EXITED") deadline.throwIfAborted();
+  await endOf(node.cri, containerId);
 
   const expected = createHash("sha256");
   for (let i = 0; i < parts * lines; i++) expected.update(`${String(i).padStart(99, "0")}\n`);

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import test, { after, before, describe } from "node:test";
 import { containerConfig, type SandboxOptions, sandboxConfig } from "../harness/cri-configs.ts";
 import { TestNode } from "../harness/test-node.ts";
+import { endOf, until } from "../harness/until.ts";
 import { processes } from "./processes.ts";
 
 /** In the folder that goes with the isolation. */
@@ -39,16 +40,6 @@ describe("processes that are lost", () => {
     await node.assertClean();
   }
 
-  /** As a kubelet looks on, from second to second; the server has no event for it here. */
-  async function exited(containerId: string) {
-    const deadline = AbortSignal.timeout(30_000);
-    for (;;) {
-      const { status } = await node.cri.call("ContainerStatus", { containerId });
-      if (status.state === "CONTAINER_EXITED") return status;
-      deadline.throwIfAborted();
-    }
-  }
-
   for (const handler of ["runc", "crun"]) {
     test(`${handler}: a command that is not there is a failed start with its own words, and exit code 128`, async () => {
       const config = sandboxConfig(`none-${handler}`);
@@ -58,7 +49,7 @@ describe("processes that are lost", () => {
         const request = { podSandboxId, sandboxConfig: config, config: absent };
         const started = node.cri.call("CreateContainer", request).then(async ({ containerId }) => {
           await assert.rejects(node.cri.call("StartContainer", { containerId }), /nothing-here/);
-          const { exitCode, reason } = await exited(containerId);
+          const { exitCode, reason } = await endOf(node.cri, containerId);
           assert.deepEqual([exitCode, reason], [128, "StartError"]);
         });
         // Some runtimes look for it when they create the container.
@@ -73,7 +64,7 @@ describe("processes that are lost", () => {
     for (const pid of await processes("nacelle-monitor")) process.kill(pid, "SIGSTOP");
     await node.server.kill();
     await node.server.restart();
-    const { exitCode, reason } = await exited(made.containerId);
+    const { exitCode, reason } = await endOf(node.cri, made.containerId);
     assert.deepEqual([exitCode, reason], [255, "MonitorLost"]);
     await removed(made);
   });
@@ -83,7 +74,7 @@ describe("processes that are lost", () => {
     for (const pid of [...(await processes("nacelle-native")), ...(await processes("nacelle-monitor"))]) {
       process.kill(pid, "SIGKILL");
     }
-    assert.equal((await exited(made.containerId)).exitCode, 255);
+    assert.equal((await endOf(node.cri, made.containerId)).exitCode, 255);
     await removed(made);
   });
 
@@ -94,9 +85,9 @@ describe("processes that are lost", () => {
     const monitors = await processes("nacelle-monitor");
     for (const monitor of monitors) process.kill(monitor, "SIGSTOP");
     process.kill(pid, "SIGTERM");
-    while (!/\) Z /.test(await readFile(`/proc/${pid}/stat`, "utf8")));
+    await until("it has ended", async () => /\) Z /.test(await readFile(`/proc/${pid}/stat`, "utf8")));
     for (const monitor of monitors) process.kill(monitor, "SIGKILL");
-    const { exitCode, reason } = await exited(made.containerId);
+    const { exitCode, reason } = await endOf(node.cri, made.containerId);
     assert.deepEqual([exitCode, reason], [7, "Error"]);
     await removed(made);
   });

@@ -5,6 +5,7 @@ import { hasStatus } from "../harness/cri-client.ts";
 import { SpdyClient } from "../harness/spdy-client.ts";
 import { exec, removePod, runPod, SpdySession, streamUrl } from "../harness/streams.ts";
 import { TestNode } from "../harness/test-node.ts";
+import { endOf, until } from "../harness/until.ts";
 import { processes, sleeping } from "./processes.ts";
 
 /** Says something, so that it is known to be there, and stays. */
@@ -33,7 +34,7 @@ for (const runtime of ["crun", "runc"] as const) {
       const forwarded = clients.use(await forward(podSandboxId, containerId));
       const waiting = node.cri.call("ExecSync", { containerId, cmd: stays });
       const refused = assert.rejects(waiting, (error) => hasStatus(error, status.UNAVAILABLE));
-      while ((await sleeping("95001")) < 2);
+      await until("both commands run", async () => (await sleeping("95001")) === 2);
 
       for (const pid of await processes("nacelle-monitor")) process.kill(pid, "SIGKILL");
 
@@ -41,7 +42,8 @@ for (const runtime of ["crun", "runc"] as const) {
       await assert.rejects(executed.exitCode(), /monitor|connection/);
       await assert.rejects(attached.exitCode(), /monitor|connection/);
       await forwarded.data.ended.catch(() => undefined);
-      await ended(containerId);
+      const { exitCode, reason } = await endOf(node.cri, containerId);
+      assert.deepEqual([exitCode, reason], [255, "MonitorLost"]);
       assert.deepEqual([await sleeping("95001"), await sleeping("95002")], [0, 0]);
       const next = node.cri.call("ExecSync", { containerId, cmd: ["true"] });
       await assert.rejects(next, (error) => hasStatus(error, status.FAILED_PRECONDITION));
@@ -70,19 +72,6 @@ for (const runtime of ["crun", "runc"] as const) {
       await data.write("hello");
       await back;
       return { data, [Symbol.asyncDispose]: () => client[Symbol.asyncDispose]() };
-    }
-
-    /** As a kubelet looks on; the server has no event for it here. */
-    async function ended(containerId: string): Promise<void> {
-      const deadline = AbortSignal.timeout(60_000);
-      for (;;) {
-        const answer = await node.cri.call("ContainerStatus", { containerId });
-        if (answer.status.state === "CONTAINER_EXITED") {
-          assert.deepEqual([answer.status.exitCode, answer.status.reason], [255, "MonitorLost"]);
-          return;
-        }
-        deadline.throwIfAborted();
-      }
     }
   });
 }

@@ -8,6 +8,7 @@ import { containerConfig, sandboxConfig } from "../harness/cri-configs.ts";
 import { StallingVolume } from "../harness/stalling-volume.ts";
 import { removePod, runPod } from "../harness/streams.ts";
 import { TestNode } from "../harness/test-node.ts";
+import { endOf } from "../harness/until.ts";
 
 describe("a container that SIGKILL does not end", () => {
   const owned = new AsyncDisposableStack();
@@ -49,14 +50,8 @@ describe("a container that SIGKILL does not end", () => {
     await removePod(cri, other.podSandboxId);
 
     await volume[Symbol.asyncDispose]();
-    // As a kubelet looks on; the server has no event for it here.
-    const deadline = AbortSignal.timeout(30_000);
-    let seen = await cri.call("ContainerStatus", { containerId });
-    while (seen.status.state !== "CONTAINER_EXITED") {
-      deadline.throwIfAborted();
-      seen = await cri.call("ContainerStatus", { containerId });
-    }
-    assert.deepEqual([seen.status.exitCode, seen.status.reason], [137, "Error"]);
+    const { exitCode, reason } = await endOf(cri, containerId);
+    assert.deepEqual([exitCode, reason], [137, "Error"]);
     await cri.call("StopContainer", { containerId, timeout: "0" });
     assert.doesNotMatch((await nacelle(node.server.paths, "status")).out, /in trouble/);
     await removePod(cri, podSandboxId);

@@ -9,6 +9,7 @@ import { ask } from "../cli/ask.ts";
 import type { Message } from "../harness/cri-answers.ts";
 import { Pod } from "../harness/pod.ts";
 import { TestNode } from "../harness/test-node.ts";
+import { endOf, until } from "../harness/until.ts";
 
 const run = promisify(execFile);
 const LINES = 10_000;
@@ -17,7 +18,6 @@ const LINE = 100;
 const RECORD = 40 + LINE;
 const SOFT = 50_000;
 const HARD = 100_000;
-const PATIENCE_MS = 60_000;
 /** Prints numbered lines, and waits for nobody. */
 const script = `awk 'BEGIN { for (i = 0; i < ${LINES}; i++) printf "%099d\\n", i }'`;
 
@@ -38,7 +38,7 @@ describe("a node whose logs have limits", () => {
     const logDirectory = await node.logDirectory("drop");
     const pod = await Pod.run(node, "drop", { logDirectory });
     const container = await pod.start("loud", { logPath: "0.log", command: ["sh", "-c", script] });
-    await exited(node, container);
+    await endOf(node.cri, container);
     const kept = Math.floor(HARD / RECORD);
     assert.deepEqual(await numbersOf(join(logDirectory, "0.log")), upTo(kept));
     const said = (await linesOf(node)).filter((line) => line["container"] === container);
@@ -81,7 +81,7 @@ describe("a node whose logs have limits", () => {
       await node.cri.call("ReopenContainerLog", { containerId });
     }
     await writeFile(join(logDirectory, "end"), "\n");
-    await exited(node, containerId);
+    await endOf(node.cri, containerId);
     const numbers = await Promise.all([...files, log].map(numbersOf));
     assert.deepEqual(numbers.flat(), upTo(LINES));
     await pod.remove();
@@ -105,21 +105,14 @@ describe("a node whose logs have limits", () => {
   });
 });
 
-/** The CRI has no call that waits for the end. */
-async function exited(node: TestNode, containerId: string): Promise<void> {
-  const deadline = AbortSignal.timeout(PATIENCE_MS);
-  const state = async () => (await node.cri.call("ContainerStatus", { containerId })).status.state;
-  while ((await state()) !== "CONTAINER_EXITED") deadline.throwIfAborted();
-}
-
-/** Of a file that becomes at least this large: as nobody tells of that, it is looked at. */
+/** Of a file that becomes at least this large. */
 async function grown(path: string, least: number): Promise<number> {
-  const deadline = AbortSignal.timeout(PATIENCE_MS);
-  for (;;) {
-    const { size } = await stat(path);
-    if (size >= least) return size;
-    deadline.throwIfAborted();
-  }
+  let size = 0;
+  await until(`${path} grows to ${least} bytes`, async () => {
+    ({ size } = await stat(path));
+    return size >= least;
+  });
+  return size;
 }
 
 async function numbersOf(path: string): Promise<number[]> {

@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test, { after, before, describe } from "node:test";
 import { containerConfig, sandboxConfig } from "../harness/cri-configs.ts";
-import { patience } from "../harness/patience.ts";
 import { TestNode } from "../harness/test-node.ts";
+import { endOf, until } from "../harness/until.ts";
 
 /** Takes twice the 64 MiB that containers have here, and no swap. */
 const HOG = "dd if=/dev/zero of=/dev/null bs=128M count=1";
@@ -60,14 +60,9 @@ for (const handler of ["runc", "crun"]) {
       return one;
     }
 
-    /** As a kubelet looks on; the server has no event for it here. */
     async function ending({ containerId }: Run): Promise<readonly [number, string]> {
-      const deadline = AbortSignal.timeout(patience(30_000));
-      for (;;) {
-        const { status } = await node.cri.call("ContainerStatus", { containerId });
-        if (status.state === "CONTAINER_EXITED") return [status.exitCode, status.reason];
-        deadline.throwIfAborted();
-      }
+      const { exitCode, reason } = await endOf(node.cri, containerId);
+      return [exitCode, reason];
     }
 
     async function remove({ podSandboxId }: Run): Promise<void> {
@@ -132,8 +127,8 @@ for (const handler of ["runc", "crun"]) {
       const one = await started("stopped", `${HOG}; touch /go/lived; sleep 1000`);
       const cmd = ["sh", "-c", "until [ -e /go/lived ]; do sleep 0.02; done"];
       await node.cri.call("ExecSync", { containerId: one.containerId, cmd });
-      const deadline = AbortSignal.timeout(patience(30_000));
-      while (!(await node.server.logTail()).includes("killed processes of a container")) deadline.throwIfAborted();
+      const said = "killed processes of a container";
+      await until("the log says so", async () => (await node.server.logTail()).includes(said));
       await node.cri.call("StopContainer", { containerId: one.containerId, timeout: "0" });
       assert.deepEqual(await ending(one), [137, "Error"]);
       await remove(one);
