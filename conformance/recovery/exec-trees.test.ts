@@ -71,10 +71,10 @@ for (const handler of ["runc", "crun"]) {
     });
 
     test("ends with it when its client leaves", async () => {
-      const script = `${daemon(96002)}sleep 96002 & echo up; sleep 96002`;
+      const script = `${daemon(96002)}sleep 96002 & setsid sleep 96002 & echo up; sleep 96002`;
       const session = await exec(node.cri, pod.containerId, ["sh", "-c", script], "stdout");
       await new Promise<void>((resolve) => session.stream("stdout").listen(() => resolve()));
-      await until("all of them sleep", async () => (await sleeping("96002")) === (isV2 ? 3 : 2));
+      await until("all of them sleep", async () => (await sleeping("96002")) === (isV2 ? 4 : 3));
       session.client.destroy();
       await nothingIsLeftOf("96002");
     });

@@ -34,9 +34,10 @@ describe("a node whose logs have limits", () => {
   });
   after(() => node[Symbol.asyncDispose]());
 
-  it("drops what is above them, and says so once, with what was lost at the end", async () => {
+  it("drops what is above them, and says so once, with what was lost at the end", async (t) => {
     const logDirectory = await node.logDirectory("drop");
     const pod = await Pod.run(node, "drop", { logDirectory });
+    t.after(() => pod.remove());
     const container = await pod.start("loud", { logPath: "0.log", command: ["sh", "-c", script] });
     await endOf(node.cri, container);
     const kept = Math.floor(HARD / RECORD);
@@ -58,14 +59,14 @@ describe("a node whose logs have limits", () => {
     const { body: text } = await ask(join(node.server.paths.runDir, "admin.sock"), "/metrics");
     for (const limit of ["soft", "hard"])
       assert.match(text, new RegExp(`^nacelle_container_log_limits_total\\{limit="${limit}"\\} 1$`, "m"));
-    await pod.remove();
   });
 
-  it("lets a pod ask for stricter ones: a container that is blocked goes on with the next file", async () => {
+  it("lets a pod ask for stricter ones: a container that is blocked goes on with the next file", async (t) => {
     const logDirectory = await node.logDirectory("block");
     // What is asked for one container is not for the others, and nothing lifts the node's own.
     const asked = { [`${prefix}hard-limit`]: "1Gi", [`${prefix}hard-limit.loud`]: "50k", [`${prefix}policy`]: "block" };
     const pod = await Pod.run(node, "block", { logDirectory }, annotated(asked));
+    t.after(() => pod.remove());
     const command = ["sh", "-c", `${script}; read -r _ </gates/end`];
     await run("mkfifo", [join(logDirectory, "end")]);
     const mounts = [{ containerPath: "/gates", hostPath: logDirectory }];
@@ -84,7 +85,6 @@ describe("a node whose logs have limits", () => {
     await endOf(node.cri, containerId);
     const numbers = await Promise.all([...files, log].map(numbersOf));
     assert.deepEqual(numbers.flat(), upTo(LINES));
-    await pod.remove();
   });
 
   it("refuses what is no limit by the name of the annotation, and leaves nothing", async () => {

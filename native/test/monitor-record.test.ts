@@ -89,7 +89,7 @@ test("a log that nobody has renamed is gone on with when it is opened anew", asy
   await remove(s, b);
 });
 
-test("who is not root is not heard, even where the socket lets him in", async () => {
+test("who is not root is not heard, even where the socket lets him in", { timeout: 30_000 }, async () => {
   using s = await node.sandbox();
   for (let path = dirname(s.place.socketPath); path !== tmpdir(); path = dirname(path)) chmodSync(path, 0o755);
   chmodSync(s.place.socketPath, 0o777);
@@ -103,6 +103,7 @@ test("who is not root is not heard, even where the socket lets him in", async ()
     gid: 65534,
     stdio: ["ignore", "pipe", "inherit"],
   });
+  using _end = { [Symbol.dispose]: () => stranger.kill("SIGKILL") };
   let said = "";
   stranger.stdout.setEncoding("utf8").on("data", (text: string) => {
     said += text;
