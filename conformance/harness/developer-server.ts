@@ -24,11 +24,12 @@ await using server = await Server.start({ mirror: registry.address, settings });
 const crictlYaml = join(server.paths.folder, "crictl.yaml");
 await writeFile(crictlYaml, `runtime-endpoint: ${server.endpoint}\nimage-endpoint: ${server.endpoint}\ntimeout: 30\n`);
 const images = (await layoutEntries(layout)).map(({ reference }) => `  ${reference}`);
+const crictl = toolsFolder === undefined ? "crictl" : join(toolsFolder, "crictl");
 // Another shell enters the namespaces through this process: outside of them neither mounts nor networks are seen.
 const enter = `nsenter --all --target "$(pgrep --newest --full developer-server.ts)"`;
 process.stdout.write(`nacelle runs (pid ${server.pid} in its PID namespace)
 log        ${server.paths.log}
-crictl     ${enter} ${toolsFolder ?? "<tools>"}/crictl --config ${crictlYaml} info
+crictl     ${enter} ${crictl} --config ${crictlYaml} info
 shell      ${enter} bash
 images, from the registry at ${registry.address} through mirrors:
 ${images.join("\n")}
