@@ -7,6 +7,7 @@ import { Monitor } from "../../src/monitor/monitor.ts";
 import { MonitorError } from "../../src/monitor/monitor-error.ts";
 import type { SeenExit } from "../../src/monitor/monitored-container.ts";
 import { parseExitRecord } from "../../src/monitor/record.ts";
+import { inTime, Unanswered } from "./in-time.ts";
 import { type Node, type Place, parseLog, processState } from "./monitor-fixture.ts";
 
 /** A step's bound: nothing that is asked here takes as long, and what is not answered by then will not be. */
@@ -107,6 +108,7 @@ export class Life implements AsyncDisposable {
       try {
         return await within(what, this.connected().then(run));
       } catch (error) {
+        // A request that nobody answers is never right.
         if (!(error instanceof Error) || error instanceof Unanswered) throw error;
         assert.doesNotMatch(error.message, /no answer in time/, what);
         failures.push(error.message);
@@ -262,17 +264,8 @@ export class Life implements AsyncDisposable {
   }
 }
 
-/** A request that nobody answers is never right. */
-class Unanswered extends Error {}
-
 export async function within<T>(what: string, work: Promise<T>): Promise<T> {
-  const { promise, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => reject(new Unanswered(`${what}: nothing in ${STEP_MS} ms`)), STEP_MS);
-  try {
-    return await Promise.race([work, promise]);
-  } finally {
-    clearTimeout(timer);
-  }
+  return await inTime(what, work, STEP_MS);
 }
 
 async function descendants(pid: number): Promise<number[]> {

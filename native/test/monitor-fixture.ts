@@ -26,6 +26,7 @@ import type { SeenExit } from "../../src/monitor/monitored-container.ts";
 import type { CreateRequest, ExecRequest } from "../../src/monitor/protocol.ts";
 import type { MonitorSession } from "../../src/monitor/session.ts";
 import type { ExecStreamRequest } from "../../src/monitor/stream-protocol.ts";
+import { inTime } from "./in-time.ts";
 
 const BINARY =
   process.env.NACELLE_NATIVE ?? join(dirname(fileURLToPath(import.meta.url)), "../../build/nacelle-native");
@@ -174,9 +175,9 @@ export class Sandbox implements Disposable {
     return this.#monitor;
   }
 
-  /** The EXIT event of a container. */
+  /** The EXIT event of a container. Rejects when it does not come. */
   exited(id: string): Promise<SeenExit> {
-    return this.#exit(id).promise;
+    return inTime(`EXIT of ${id}`, this.#exit(id).promise);
   }
 
   [Symbol.dispose](): void {
@@ -190,14 +191,14 @@ export class Sandbox implements Disposable {
     return known;
   }
 
-  /** The next LOG_LIMIT, OOM or HEALTH event. */
+  /** The next LOG_LIMIT, OOM or HEALTH event. Rejects when none comes. */
   async told(): Promise<object> {
     for (;;) {
       const event = this.#told.shift();
       if (event !== undefined) return event;
-      await new Promise<void>((resolve) => {
-        this.#onTold = resolve;
-      });
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#onTold = resolve;
+      await inTime("LOG_LIMIT, OOM or HEALTH", promise);
     }
   }
 

@@ -74,7 +74,7 @@ test("a container whose end could not be recorded is not made; of one that is ma
   await remove(s, b);
 });
 
-test("a log that nobody has renamed is gone on with when it is opened anew", async () => {
+test("a log that nobody has renamed is gone on with when it is opened anew", { timeout: 60_000 }, async () => {
   using s = await node.sandbox();
   const b = await run(s, "crun", "c1", ["sh", "-c", "echo before; read x; echo after"], {}, { stdin: true });
   const read = () => parseLog(readFileSync(b.logPath, "utf8")).stdout;

@@ -19,7 +19,9 @@ function ticks(pid: number): number {
   return (utime ?? 0) + (stime ?? 0);
 }
 
-test("a container that has ended and is held by a tracer costs nothing, and is told once the tracer has gone", async () => {
+test("a container that has ended and is held by a tracer costs nothing, and is told once the tracer has gone", {
+  timeout: 60_000,
+}, async () => {
   using s = await node.sandbox();
   const b = await run(s, "crun", "c1", ["sleep", "1000"]);
   const clock = await run(s, "crun", "c2", ["sleep", "1000"]);
