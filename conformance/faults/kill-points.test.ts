@@ -41,9 +41,11 @@ describe("a pod's life with a process killed at every step", () => {
   const pod = (name: string, kind: Kind): Pod => ({ name, image, logDirectory: logs, ...kind });
 
   async function lifeWith(orders: Omit<Orders, "runDir">, name: string, kind: Kind): Promise<void> {
+    await faulty.revive(); // after a life that failed
     await faulty.arm(orders);
     const ended = await livePod(faulty, pod(name, kind));
     checkEndings(ended, orders);
+    await faulty.revive(); // a step may come after the last answer
     await faulty.arm({ victim: "nobody", at: -1 });
     await assertNothingLeaked(clean, faulty.server.paths);
   }

@@ -10,7 +10,11 @@ const run = promisify(execFile);
 const root = join(import.meta.dirname, "../..");
 const installed = join(root, "build/nacelle-native");
 
-/** What `conformance/fixtures` keeps of a version: its native binary, built here, and its client of monitors. */
+/**
+ * What `conformance/fixtures` keeps of a version: its native binary, built here, and its client of monitors. The sources are
+ * packed once the next version begins, when nothing is added to it any more: `native/Makefile`, `native/src`,
+ * `package.json`, and of `src/monitor` and `src/lib` what the client is made of.
+ */
 export interface EarlierVersion {
   /** Path of its nacelle-native. */
   readonly native: string;
