@@ -17,6 +17,7 @@ import {
   parseLog,
   run,
   type Sandbox,
+  script,
   startCall,
 } from "./monitor-fixture.ts";
 
@@ -57,7 +58,10 @@ const states = async (s: Sandbox) =>
 describe("a monitor that is sent SIGTERM", () => {
   test("without a container ends at once, with 0, and leaves its socket as a crash would", async () => {
     using s = await node.sandbox();
+    const other = await node.place();
     using _ = unreaped();
+    process.kill(other.pid, "SIGKILL");
+    assert.equal(await ended(other), 9);
     process.kill(s.place.pid, "SIGTERM");
     assert.equal(await ended(s.place), 0);
     assert.ok(existsSync(s.place.socketPath));
@@ -77,10 +81,15 @@ describe("a monitor that is sent SIGTERM", () => {
     assert.deepEqual(await states(s), { runs: "exited", waits: "created" });
     // It is asked for and answered as before.
     const late = bundle(s.place, "crun", "late", ["sh", "-c", "exit 5"]);
-    await s.monitor.create("late", createRequest(late));
+    const go = join(s.place.dir, "go");
+    const slow = script(s.place, "slow", `while [ ! -e ${go} ]; do sleep 0.01; done; exec "$@"`);
+    const request = createRequest(late);
+    const created = s.monitor.create("late", { ...request, argv: [slow, ...request.argv] });
     await s.monitor.signal("waits", 9);
     await s.exited("waits");
-    assert.deepEqual(await states(s), { runs: "exited", waits: "exited", late: "created" });
+    assert.deepEqual(await states(s), { runs: "exited", waits: "exited", late: "creating" });
+    writeFileSync(go, "");
+    await created;
     using _ = unreaped();
     await s.monitor.start("late", startCall(late)).catch(() => undefined); // its end may overtake the answer
     assert.equal(await ended(s.place), 0);
