@@ -31,6 +31,14 @@ size_t connection_pending(const struct connection *c)
 	return c->out_end - c->out_begin;
 }
 
+bool connection_is_any_pending(const struct monitor *m)
+{
+	for (size_t i = 0; i < MAX_CONNECTIONS; i++)
+		if (connection_is_open(&m->connections[i]) && connection_pending(&m->connections[i]) > 0)
+			return true;
+	return false;
+}
+
 void connection_watch(struct connection *c)
 {
 	/* EPOLLHUP comes unasked, but only for what is in the loop. */

@@ -48,6 +48,8 @@ void connection_send(struct connection *c, uint16_t type, uint16_t flags, uint64
 /* A slot that was never used is all zeros, and takes no memory. */
 bool connection_is_open(const struct connection *c);
 size_t connection_pending(const struct connection *c);
+/* Whether there is a client that has not taken all that it was sent. */
+bool connection_is_any_pending(const struct monitor *m);
 /* Where the payload of a frame of at most `length` bytes may be put together, to be sent by connection_commit; NULL: no room. */
 uint8_t *connection_reserve(struct connection *c, size_t length);
 void connection_commit(struct connection *c, uint16_t type, uint64_t seq, size_t length);

@@ -4,8 +4,11 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { createConnection } from "node:net";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
-import { NO_EXTRAS } from "../../src/monitor/protocol.ts";
+import { encodeFrame, FrameReader } from "../../src/lib/wire.ts";
+import { nextSeq } from "../../src/monitor/connection.ts";
+import { EVENT, encodeHello, MESSAGE, NO_EXTRAS } from "../../src/monitor/protocol.ts";
 import { parseExitRecord } from "../../src/monitor/record.ts";
+import { encodeAttach, encodeInput } from "../../src/monitor/stream-protocol.ts";
 import {
   type Bundle,
   bundle,
@@ -123,6 +126,31 @@ describe("a monitor that is sent SIGTERM", () => {
     const expected = Array.from({ length: 20_000 }, (_line, i) => `line ${i}\n`).join("");
     assert.equal(parseLog(readFileSync(b.logPath, "utf8")).stdout, expected);
     for (const one of [first, b]) deleted(one);
+  });
+
+  test("ends when who was attached has taken all that was said, however late", { timeout: 30_000 }, async () => {
+    using s = await node.sandbox();
+    const speaks = ["sh", "-c", "read go; head -c 400000 /dev/zero"];
+    const b = await run(s, "crun", "c1", speaks, {}, { stdin: true });
+    const client = createConnection(s.place.socketPath).pause();
+    client.write(encodeFrame(MESSAGE.hello, nextSeq(), encodeHello(1n, "data")));
+    const streams = { stdin: true, stdout: true, stderr: false };
+    client.write(encodeFrame(MESSAGE.attach, nextSeq(), encodeAttach("c1", streams)));
+    client.write(encodeFrame(MESSAGE.input, nextSeq(), encodeInput(Buffer.from("\n"))));
+    process.kill(s.place.pid, "SIGTERM");
+    await s.exited("c1");
+    assert.deepEqual(await states(s), { c1: "exited" });
+    using _ = unreaped();
+    const frames = new FrameReader();
+    let [said, isOver] = [0, false];
+    for await (const chunk of client)
+      for (const { type, payload } of frames.push(chunk)) {
+        if (type === EVENT.execOutput) said += payload.length - 5;
+        isOver ||= type === EVENT.attachEnd;
+      }
+    assert.deepEqual([said, isOver], [400_000, true]);
+    assert.equal(await ended(s.place), 0);
+    deleted(b);
   });
 
   test("lives on while a command does that has outlived its container", async () => {
