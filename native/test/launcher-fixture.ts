@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Duplex } from "node:stream";
 import { setImmediate as turn } from "node:timers/promises";
+import { patience } from "../../conformance/harness/patience.ts";
 import { Launcher } from "../../src/launcher/launcher.ts";
 import type { OperationOptions } from "../../src/launcher/operations.ts";
 import type { Exited } from "../../src/launcher/protocol.ts";
@@ -144,7 +145,7 @@ export class RawLauncher implements AsyncDisposable {
 }
 
 /** Waits for what no event tells us: looks again each time the loop turns, until it is so or the time is over. */
-export async function until(what: string, condition: () => boolean, ms = 10_000): Promise<void> {
+export async function until(what: string, condition: () => boolean, ms = patience(10_000)): Promise<void> {
   const end = performance.now() + ms;
   while (!condition()) {
     if (performance.now() > end) throw new Error(`not within ${ms} ms: ${what}`);

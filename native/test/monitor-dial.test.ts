@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { createServer, type Server, type Socket } from "node:net";
 import { after, test } from "node:test";
+import { patience } from "../../conformance/harness/patience.ts";
 import { MonitorError } from "../../src/monitor/monitor-error.ts";
 import { Node, openFds, type Sandbox } from "./monitor-fixture.ts";
 
@@ -33,7 +34,7 @@ function all(socket: Socket): Promise<Buffer> {
   return promise;
 }
 
-test("both directions carry what they are given, and end one by one", { timeout: 30_000 }, async () => {
+test("both directions carry what they are given, and end one by one", { timeout: patience(30_000) }, async () => {
   using s = await node.sandbox();
   const { server, port } = await listen("127.0.0.1", (socket) => {
     const said: Buffer[] = [];
@@ -51,7 +52,7 @@ test("both directions carry what they are given, and end one by one", { timeout:
   server.close();
 });
 
-test("a server that ends first can still be sent to", { timeout: 30_000 }, async () => {
+test("a server that ends first can still be sent to", { timeout: patience(30_000) }, async () => {
   using s = await node.sandbox();
   const heard = Promise.withResolvers<Buffer>();
   const { server, port } = await listen("127.0.0.1", (socket) => {
@@ -65,7 +66,7 @@ test("a server that ends first can still be sent to", { timeout: 30_000 }, async
   server.close();
 });
 
-test("a hundred megabytes each way at once arrive whole", { timeout: 120_000 }, async () => {
+test("a hundred megabytes each way at once arrive whole", { timeout: patience(120_000) }, async () => {
   using s = await node.sandbox();
   const { server, port } = await listen("127.0.0.1", (socket) => socket.pipe(socket));
   const socket = await dial(s, port);
@@ -87,7 +88,7 @@ test("a hundred megabytes each way at once arrive whole", { timeout: 120_000 }, 
   server.close();
 });
 
-test("who does not read is not sent more than fits", { timeout: 30_000 }, async () => {
+test("who does not read is not sent more than fits", { timeout: patience(30_000) }, async () => {
   using s = await node.sandbox();
   let accepted: Socket | undefined;
   const { server, port } = await listen("127.0.0.1", (socket) => {
@@ -140,7 +141,7 @@ test("a connection goes through the namespace that is named, to ::1 where 127.0.
   child.kill("SIGKILL");
 });
 
-test("when a client leaves in the middle nothing of it stays", { timeout: 30_000 }, async () => {
+test("when a client leaves in the middle nothing of it stays", { timeout: patience(30_000) }, async () => {
   using s = await node.sandbox();
   const closed: Promise<unknown>[] = [];
   const { server, port } = await listen("127.0.0.1", (socket) => {

@@ -5,6 +5,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { createConnection } from "node:net";
 import { join } from "node:path";
 import { after, afterEach, test } from "node:test";
+import { patience } from "../../conformance/harness/patience.ts";
 import { MonitorError } from "../../src/monitor/monitor-error.ts";
 import { parseExitRecord } from "../../src/monitor/record.ts";
 import {
@@ -76,7 +77,7 @@ const timedOut = (path: string) => (error: unknown) =>
   error instanceof MonitorError && error.monitorCode === "TIMEOUT" && error.message.includes(path);
 
 test("a dead disk under a log holds up no exit, no exec, no signal and no answer, and gets every byte when it is back", {
-  timeout: 60_000,
+  timeout: patience(60_000),
 }, async () => {
   using s = await node.sandbox();
   const disk = new Disk(s);
@@ -137,7 +138,7 @@ async function holding(s: Sandbox, disk: Disk) {
 }
 
 test("what waits for a dead disk is answered at its deadline, can be cut short, and is done later when it is asked again", {
-  timeout: 60_000,
+  timeout: patience(60_000),
 }, async () => {
   using s = await node.sandbox();
   const disk = new Disk(s);
@@ -167,7 +168,7 @@ test("what waits for a dead disk is answered at its deadline, can be cut short, 
 });
 
 test("a container that has ended before its runtime returns has begun before it ended, however long its log takes", {
-  timeout: 60_000,
+  timeout: patience(60_000),
 }, async () => {
   using s = await node.sandbox();
   const disk = new Disk(s);
@@ -184,7 +185,7 @@ test("a container that has ended before its runtime returns has begun before it 
 });
 
 test("a sandbox can be given up while a disk holds its logs, and its monitor ends with the disk's return", {
-  timeout: 60_000,
+  timeout: patience(60_000),
 }, async () => {
   using s = await node.sandbox();
   const disk = new Disk(s);
@@ -201,7 +202,7 @@ test("a sandbox can be given up while a disk holds its logs, and its monitor end
 });
 
 test("a monitor that is sent SIGTERM leaves when nothing lives, whatever a disk holds", {
-  timeout: 60_000,
+  timeout: patience(60_000),
 }, async () => {
   using s = await node.sandbox();
   const disk = new Disk(s);

@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
+import { patience } from "../../conformance/harness/patience.ts";
 import { MonitorError } from "../../src/monitor/monitor-error.ts";
 import {
   type Bundle,
@@ -89,7 +90,7 @@ async function running(s: Sandbox, cgroup: string): Promise<Bundle> {
 }
 
 describe("an exec in a cgroup of its own", { skip }, () => {
-  test("takes with it at its timeout what has left its session", { timeout: 30_000 }, async () => {
+  test("takes with it at its timeout what has left its session", { timeout: patience(30_000) }, async () => {
     using s = await node.sandbox();
     using place = new Place(s);
     const b = await running(s, place.path);
@@ -102,7 +103,7 @@ describe("an exec in a cgroup of its own", { skip }, () => {
     await remove(s, b);
   });
 
-  test("takes it along when its client leaves", { timeout: 30_000 }, async () => {
+  test("takes it along when its client leaves", { timeout: patience(30_000) }, async () => {
     using s = await node.sandbox();
     using place = new Place(s);
     const b = await running(s, place.path);
@@ -118,7 +119,9 @@ describe("an exec in a cgroup of its own", { skip }, () => {
     await remove(s, b);
   });
 
-  test("that ends by itself leaves what it started, and its cgroup until that ends", { timeout: 30_000 }, async () => {
+  test("that ends by itself leaves what it started, and its cgroup until that ends", {
+    timeout: patience(30_000),
+  }, async () => {
     using s = await node.sandbox();
     using place = new Place(s);
     const b = await running(s, place.path);
@@ -134,7 +137,7 @@ describe("an exec in a cgroup of its own", { skip }, () => {
     await remove(s, b);
   });
 
-  test("leaves no cgroup when the command or the runtime fails", { timeout: 30_000 }, async () => {
+  test("leaves no cgroup when the command or the runtime fails", { timeout: patience(30_000) }, async () => {
     using s = await node.sandbox();
     using place = new Place(s);
     const b = await running(s, place.path);
@@ -149,7 +152,9 @@ describe("an exec in a cgroup of its own", { skip }, () => {
     await remove(s, b);
   });
 
-  test("is killed by session and parents when the runtime has not put it there", { timeout: 30_000 }, async () => {
+  test("is killed by session and parents when the runtime has not put it there", {
+    timeout: patience(30_000),
+  }, async () => {
     using s = await node.sandbox();
     using place = new Place(s);
     const b = await running(s, place.path);
@@ -162,7 +167,9 @@ describe("an exec in a cgroup of its own", { skip }, () => {
     await remove(s, b);
   });
 
-  test("a hundred times, twenty at once, leaves no cgroup and no descriptor", { timeout: 60_000 }, async () => {
+  test("a hundred times, twenty at once, leaves no cgroup and no descriptor", {
+    timeout: patience(60_000),
+  }, async () => {
     using s = await node.sandbox();
     using place = new Place(s);
     const b = await running(s, place.path);
@@ -179,7 +186,7 @@ describe("an exec in a cgroup of its own", { skip }, () => {
     await remove(s, b);
   });
 
-  test("has none left when its container is released, whoever lives in it", { timeout: 30_000 }, async () => {
+  test("has none left when its container is released, whoever lives in it", { timeout: patience(30_000) }, async () => {
     using s = await node.sandbox();
     using place = new Place(s);
     const b = await running(s, place.path);
@@ -202,7 +209,7 @@ for (const runtime of ["crun", "runc"]) {
       while (children(cgroup).length > 0) await new Promise((resolve) => setImmediate(resolve));
     };
 
-    test("takes with it at its timeout what has left its session", { timeout: 120_000 }, async () => {
+    test("takes with it at its timeout what has left its session", { timeout: patience(120_000) }, async () => {
       using s = await node.sandbox();
       const b = await run(s, runtime, "c1", ["sleep", "1000"], {}, extras(inside(s)));
       const text = `cat /proc/self/cgroup; ${daemonise("94011")}; sleep 94011`;
@@ -216,7 +223,9 @@ for (const runtime of ["crun", "runc"]) {
       assert.ok(!existsSync(inside(s)));
     });
 
-    test("leaves in the background what it started, which ends with the container", { timeout: 120_000 }, async () => {
+    test("leaves in the background what it started, which ends with the container", {
+      timeout: patience(120_000),
+    }, async () => {
       using s = await node.sandbox();
       const b = await run(s, runtime, "c1", ["sleep", "1000"], {}, extras(inside(s)));
       const result = await s.monitor.execSync(

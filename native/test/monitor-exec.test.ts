@@ -13,6 +13,7 @@ import {
 import { createConnection } from "node:net";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
+import { patience } from "../../conformance/harness/patience.ts";
 import { encodeFrame, FrameReader, REPLY } from "../../src/lib/wire.ts";
 import { MonitorConnection, nextSeq } from "../../src/monitor/connection.ts";
 import { MonitorError } from "../../src/monitor/monitor-error.ts";
@@ -59,7 +60,7 @@ for (const runtime of ["crun", "runc"]) {
       await remove(s, b);
     });
 
-    test("a timeout kills the process, its children and its session", { timeout: 30_000 }, async () => {
+    test("a timeout kills the process, its children and its session", { timeout: patience(30_000) }, async () => {
       using s = await node.sandbox();
       const b = await run(s, runtime, "c1", ["sleep", "1000"]);
       const command = "sleep 91001 & sh -c 'sleep 91001' & setsid sleep 91001 & echo before; sleep 91001";
@@ -71,7 +72,7 @@ for (const runtime of ["crun", "runc"]) {
   });
 }
 
-test("a background child that holds the pipes does not hold the result", { timeout: 30_000 }, async () => {
+test("a background child that holds the pipes does not hold the result", { timeout: patience(30_000) }, async () => {
   using s = await node.sandbox();
   const b = await run(s, "crun", "c1", ["sleep", "1000"]);
   const silent = await s.monitor.execSync("c1", execRequest(b, ["sh", "-c", "sleep 500 & echo done"]));
@@ -118,7 +119,7 @@ async function unwatched(monitor: number, pid: number): Promise<void> {
 }
 
 test("what a command said last does not hold the result when somebody else has taken it", {
-  timeout: 30_000,
+  timeout: patience(30_000),
 }, async () => {
   using s = await node.sandbox();
   const b = await run(s, "crun", "c1", ["sleep", "1000"]);
@@ -152,7 +153,7 @@ test("what a command said last does not hold the result when somebody else has t
   await remove(s, b);
 });
 
-test("output above the cap is counted, and what is below is whole", { timeout: 60_000 }, async () => {
+test("output above the cap is counted, and what is below is whole", { timeout: patience(60_000) }, async () => {
   using s = await node.sandbox();
   const b = await run(s, "crun", "c1", ["sleep", "1000"]);
   const command = ["sh", "-c", "yes | head -c 50000000"];
@@ -164,7 +165,7 @@ test("output above the cap is counted, and what is below is whole", { timeout: 6
   await remove(s, b);
 });
 
-test("when the caller stops waiting the process is killed", { timeout: 30_000 }, async () => {
+test("when the caller stops waiting the process is killed", { timeout: patience(30_000) }, async () => {
   using s = await node.sandbox();
   const b = await run(s, "crun", "c1", ["sleep", "1000"]);
   const aborter = new AbortController();
@@ -185,7 +186,9 @@ test("when the caller stops waiting the process is killed", { timeout: 30_000 },
   await remove(s, b);
 });
 
-test("what a command leaves behind is reaped although runtimes are at work", { timeout: 60_000 }, async () => {
+test("what a command leaves behind is reaped although runtimes are at work", {
+  timeout: patience(60_000),
+}, async () => {
   using s = await node.sandbox();
   const b = bundle(s.place, "crun", "c1", ["sleep", "1000"]);
   const config = join(b.bundle, "config.json");
@@ -207,7 +210,9 @@ test("what a command leaves behind is reaped although runtimes are at work", { t
   await ends;
 });
 
-test("a thousand execs cost no descriptor, and the container none of them", { timeout: 120_000 }, async () => {
+test("a thousand execs cost no descriptor, and the container none of them", {
+  timeout: patience(120_000),
+}, async () => {
   using s = await node.sandbox();
   const b = await run(s, "crun", "c1", ["sleep", "1000"]);
   await s.monitor.snapshot(); // what START used is closed by now

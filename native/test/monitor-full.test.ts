@@ -3,6 +3,7 @@ import { execFileSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { createConnection } from "node:net";
 import { after, test } from "node:test";
+import { patience } from "../../conformance/harness/patience.ts";
 import { collect, exec, execRequest, Node, remove, run } from "./monitor-fixture.ts";
 
 const node = new Node();
@@ -24,7 +25,7 @@ test("a monitor without a free descriptor closes who comes, and does not leave h
   await remove(s, b);
 });
 
-test("every end of input reaches a terminal, however full that is", { timeout: 60_000 }, async () => {
+test("every end of input reaches a terminal, however full that is", { timeout: patience(60_000) }, async () => {
   using s = await node.sandbox();
   const b = await run(s, "crun", "c1", ["sleep", "1000"]);
   const many = 100_000;

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { patience } from "../../conformance/harness/patience.ts";
 import { Node, remove, run } from "./monitor-fixture.ts";
 
 const node = new Node();
@@ -12,7 +13,7 @@ const FREEZER = "/sys/fs/cgroup/freezer";
 
 test("a container that was killed and cannot end is told of, and that it could at last", {
   skip: !existsSync(FREEZER) && "no cgroup v1 freezer",
-  timeout: 60_000,
+  timeout: patience(60_000),
 }, async () => {
   using s = await node.sandbox();
   const b = await run(s, "crun", "c1", ["sleep", "1000"]);

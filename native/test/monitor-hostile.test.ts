@@ -5,6 +5,7 @@ import { createConnection } from "node:net";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { patience } from "../../conformance/harness/patience.ts";
 import { encodeFrame } from "../../src/lib/wire.ts";
 import { MonitorConnection, nextSeq } from "../../src/monitor/connection.ts";
 import { MonitorError } from "../../src/monitor/monitor-error.ts";
@@ -70,7 +71,7 @@ describe("a runtime that", () => {
     await s.exited("c");
   });
 
-  test("hangs is killed at its deadline with all that it started", { timeout: 20_000 }, async () => {
+  test("hangs is killed at its deadline with all that it started", { timeout: patience(20_000) }, async () => {
     using s = await node.sandbox();
     await assert.rejects(
       create(s, "setsid sleep 1000 & echo before >&2; sleep 1000", 300),
@@ -119,7 +120,7 @@ describe("a runtime that", () => {
     await none(s);
   });
 
-  test("leaves children behind when it fails loses them", { timeout: 20_000 }, async () => {
+  test("leaves children behind when it fails loses them", { timeout: patience(20_000) }, async () => {
     using s = await node.sandbox();
     await assert.rejects(create(s, "setsid sleep 1000 & sleep 1000 & exit 1"), failed("RUNTIME_FAILED", /^/));
     await assert.rejects(
@@ -155,7 +156,7 @@ describe("a runtime that", () => {
     await none(s);
   });
 
-  test("floods during an exec does not keep its deadline from passing", { timeout: 20_000 }, async () => {
+  test("floods during an exec does not keep its deadline from passing", { timeout: patience(20_000) }, async () => {
     using s = await node.sandbox();
     const b = await run(s, "crun", "c1", ["sleep", "1000"]);
     const argv = [script(s.place, "flood", "yes >&2"), "@pid-file"];
@@ -176,7 +177,7 @@ function orphan(code: string): string {
   return `(${gate}; sh -c "read none <&8; exit ${code}" 9<&- & echo $! > $1)`;
 }
 
-test("two hundred statuses are told apart while runtimes come and go", { timeout: 60_000 }, async () => {
+test("two hundred statuses are told apart while runtimes come and go", { timeout: patience(60_000) }, async () => {
   using s = await node.sandbox();
   const path = script(s.place, "runtime", orphan("$2"));
   const request = { env: ENV, deadlineMs: 10_000, cwd: "/", logPath: "", uid: 0, gid: 0, stdin: false };
@@ -237,7 +238,9 @@ test("a request sent again gets the first reply, and one in flight is joined", a
   await s.exited("c");
 });
 
-test("a client that reads nothing loses its connection, and nobody else notices", { timeout: 30_000 }, async () => {
+test("a client that reads nothing loses its connection, and nobody else notices", {
+  timeout: patience(30_000),
+}, async () => {
   using s = await node.sandbox();
   const deaf = createConnection(s.place.socketPath);
   deaf.pause();
@@ -278,7 +281,7 @@ test("a request whose fields do not fit is refused, and its connection goes on",
   await none(s);
 });
 
-test("mutated frames close their own connection at most", { timeout: 60_000 }, async () => {
+test("mutated frames close their own connection at most", { timeout: patience(60_000) }, async () => {
   using s = await node.sandbox();
   const b = await run(s, "crun", "c1", ["sleep", "1000"]);
   const harmless = createRequest(bundle(s.place, "crun", "c2", ["true"]), {
@@ -326,7 +329,7 @@ function client(s: Sandbox, b: Bundle): ChildProcess {
   return spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
 }
 
-test("a daemon killed at any point finds the truth when it is back", { timeout: 120_000 }, async () => {
+test("a daemon killed at any point finds the truth when it is back", { timeout: patience(120_000) }, async () => {
   using s = await node.sandbox();
   for (let i = 0; i < 12; i++) {
     const b = { ...bundle(s.place, "crun", `k${i}`, ["sleep", "1000"]), id: "c" };

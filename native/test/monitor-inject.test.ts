@@ -4,6 +4,7 @@ import { globSync, mkdtempDisposableSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
+import { patience } from "../../conformance/harness/patience.ts";
 import { type Hit, Life, Orders } from "./inject.ts";
 import { SCENARIOS } from "./inject-scenarios.ts";
 import type { Scenario } from "./inject-steps.ts";
@@ -105,7 +106,7 @@ describe("one system call of a monitor fails, whichever it is:", () => {
   });
 
   for (const scenario of SCENARIOS) {
-    it(scenario.name, { timeout: 600_000 }, async (t) => {
+    it(scenario.name, { timeout: patience(600_000) }, async (t) => {
       const { count } = await (lanes[0] as Lane).live(scenario, 0, 0);
       assert.ok(count > 20, `${count} calls`);
       const left = Array.from({ length: count }, (_, i) => i + 1);

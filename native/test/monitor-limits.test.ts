@@ -4,6 +4,7 @@ import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { patience } from "../../conformance/harness/patience.ts";
 import { type LogLimits, NO_EXTRAS } from "../../src/monitor/protocol.ts";
 import { parseExitRecord } from "../../src/monitor/record.ts";
 import {
@@ -109,7 +110,7 @@ test("a file that was there counts with its size", async () => {
 });
 
 test("who prints beyond a limit that blocks waits for the next file, and nothing is lost", {
-  timeout: 60_000,
+  timeout: patience(60_000),
 }, async () => {
   using s = await node.sandbox();
   const lines = 30_000;
@@ -144,7 +145,7 @@ function wakeUps(s: Sandbox): number {
 }
 
 test("a log that is blocked costs nothing, and is told of the next file all the same", {
-  timeout: 60_000,
+  timeout: patience(60_000),
 }, async () => {
   using s = await node.sandbox();
   const b = await printer(s, { hard: 100_000, policy: "block" }, 10_000);
@@ -174,7 +175,9 @@ test("what waits in the pipe of a log that blocks is dropped and counted when th
   await remove(s, b);
 });
 
-test("who prints beyond a limit with a rate is slowed down, and nothing is lost", { timeout: 60_000 }, async () => {
+test("who prints beyond a limit with a rate is slowed down, and nothing is lost", {
+  timeout: patience(60_000),
+}, async () => {
   using s = await node.sandbox();
   const b = await printer(s, { hard: 10_000, policy: "rate", rate: 100_000 }, 4_000);
   const exit = await s.exited("c1");
@@ -188,7 +191,7 @@ test("who prints beyond a limit with a rate is slowed down, and nothing is lost"
 });
 
 test("a rate holds until the log is rotated: the next file is filled as fast as it goes", {
-  timeout: 60_000,
+  timeout: patience(60_000),
 }, async () => {
   using s = await node.sandbox();
   const hard = 50_000;
@@ -209,7 +212,9 @@ test("a rate holds until the log is rotated: the next file is filled as fast as 
   await remove(s, b);
 });
 
-test("a container beyond its rate wakes the monitor ten times a second, not more", { timeout: 60_000 }, async () => {
+test("a container beyond its rate wakes the monitor ten times a second, not more", {
+  timeout: patience(60_000),
+}, async () => {
   using s = await node.sandbox();
   const b = await printer(s, { hard: 10_000, policy: "rate", rate: 10_000 }, 10_000);
   await s.told();
@@ -225,7 +230,7 @@ test("a container beyond its rate wakes the monitor ten times a second, not more
   await remove(s, b);
 });
 
-test("a terminal is held back as pipes are", { timeout: 60_000 }, async () => {
+test("a terminal is held back as pipes are", { timeout: patience(60_000) }, async () => {
   using s = await node.sandbox();
   const lines = 5_000;
   writeFileSync(

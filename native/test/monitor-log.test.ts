@@ -17,6 +17,7 @@ import {
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { after, test } from "node:test";
+import { patience } from "../../conformance/harness/patience.ts";
 import { MonitorError } from "../../src/monitor/monitor-error.ts";
 import { bundle, createRequest, Node, parseLog, remove, run, type Sandbox, startCall } from "./monitor-fixture.ts";
 
@@ -68,7 +69,9 @@ test("a prompt without line feed reaches the log while the process waits", async
   await remove(s, b);
 });
 
-test("100 MB arrive whole and in order while the log is rotated all the time", { timeout: 120_000 }, async () => {
+test("100 MB arrive whole and in order while the log is rotated all the time", {
+  timeout: patience(120_000),
+}, async () => {
   using s = await node.sandbox();
   const expected = createHash("sha256");
   const block = Buffer.alloc(1_000_000);
@@ -120,7 +123,7 @@ test("100 MB arrive whole and in order while the log is rotated all the time", {
 });
 
 test("a full file system costs the output meanwhile, said and counted, and never half a record", {
-  timeout: 60_000,
+  timeout: patience(60_000),
 }, async () => {
   using s = await node.sandbox();
   const small = join(s.place.dir, "small");

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, test } from "node:test";
+import { patience } from "../../conformance/harness/patience.ts";
 import { collect, exec, Node, remove, run, type Sandbox, script } from "./monitor-fixture.ts";
 
 const node = new Node();
@@ -19,7 +20,7 @@ async function idle(s: Sandbox): Promise<void> {
   while (dirtyKib(s) > IDLE_KIB) await new Promise((resolve) => setImmediate(resolve));
 }
 
-test("many clients and commands at once leave no memory behind", { skip, timeout: 60_000 }, async () => {
+test("many clients and commands at once leave no memory behind", { skip, timeout: patience(60_000) }, async () => {
   using s = await node.sandbox();
   const b = await run(s, "crun", "c1", ["sleep", "1000"], {}, { stdin: true });
   await idle(s);

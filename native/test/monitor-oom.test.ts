@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, rmdirSync, truncateSync, writeFileSync } from "n
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
+import { patience } from "../../conformance/harness/patience.ts";
 import { parseExitRecord } from "../../src/monitor/record.ts";
 import { bundle, createRequest, Node, openFds, remove, run, startCall } from "./monitor-fixture.ts";
 
@@ -80,7 +81,7 @@ const V2 = "/sys/fs/cgroup";
 const isV2 = existsSync(join(V2, "cgroup.controllers"));
 
 describe("kills for memory while the container lives", { skip: !isV2 && !existsSync(V1) && "no memory cgroup" }, () => {
-  test("are told, and its end counts them", { timeout: 30_000 }, async () => {
+  test("are told, and its end counts them", { timeout: patience(30_000) }, async () => {
     using s = await node.sandbox();
     const hog = "dd if=/dev/zero of=/dev/null bs=100M count=1";
     const command = `trap "${hog}; exit 3" TERM; ${hog}; sleep 1000 & wait`;
@@ -99,7 +100,9 @@ describe("kills for memory while the container lives", { skip: !isV2 && !existsS
     await remove(s, b);
   });
 
-  test("are not told when their cgroup is removed, and nothing watches it any more", { timeout: 30_000 }, async () => {
+  test("are not told when their cgroup is removed, and nothing watches it any more", {
+    timeout: patience(30_000),
+  }, async () => {
     using s = await node.sandbox();
     const memoryCgroup = join(isV2 ? V2 : V1, `nacelle-test-${process.pid}-gone`);
     mkdirSync(memoryCgroup);

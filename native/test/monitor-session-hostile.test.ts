@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
 import { createConnection, createServer } from "node:net";
 import { after, test } from "node:test";
+import { patience } from "../../conformance/harness/patience.ts";
 import { encodeFrame } from "../../src/lib/wire.ts";
 import { encodeHello, encodeId, MESSAGE } from "../../src/monitor/protocol.ts";
 import {
@@ -86,7 +87,7 @@ async function nothingLeft(s: Sandbox, fds: number): Promise<void> {
   );
 }
 
-test("clients that leave at any point leave nothing behind", { timeout: 120_000 }, async () => {
+test("clients that leave at any point leave nothing behind", { timeout: patience(120_000) }, async () => {
   using s = await node.sandbox();
   const { server, port } = await echo();
   const talk = ["sh", "-c", "while :; do seq 1 2000; sleep 0.01; done & cat"];
@@ -108,7 +109,7 @@ test("clients that leave at any point leave nothing behind", { timeout: 120_000 
   server.close();
 });
 
-test("mutated frames of streams close their own connection at most", { timeout: 120_000 }, async () => {
+test("mutated frames of streams close their own connection at most", { timeout: patience(120_000) }, async () => {
   using s = await node.sandbox();
   const { server, port } = await echo();
   const b = await run(s, "crun", "c1", ["sleep", "1000"], {}, { stdin: true });

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { createConnection } from "node:net";
 import { after, test } from "node:test";
+import { patience } from "../../conformance/harness/patience.ts";
 import { encodeFrame } from "../../src/lib/wire.ts";
 import { nextSeq } from "../../src/monitor/connection.ts";
 import { encodeHello, MESSAGE } from "../../src/monitor/protocol.ts";
@@ -10,7 +11,9 @@ import { execRequest, Node, openFds, remove, run } from "./monitor-fixture.ts";
 const node = new Node();
 after(() => node[Symbol.asyncDispose]());
 
-test("an attached client that takes nothing for thirty seconds loses its connection", { timeout: 90_000 }, async () => {
+test("an attached client that takes nothing for thirty seconds loses its connection", {
+  timeout: patience(90_000),
+}, async () => {
   using s = await node.sandbox();
   const b = await run(s, "crun", "c1", ["sh", "-c", "while :; do seq 1 10000; sleep 0.1; done"], {}, { logPath: "" });
   await s.monitor.snapshot();

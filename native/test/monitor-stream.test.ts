@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { after, describe, test } from "node:test";
+import { patience } from "../../conformance/harness/patience.ts";
 import { MonitorError } from "../../src/monitor/monitor-error.ts";
 import {
   collect,
@@ -58,7 +59,9 @@ for (const runtime of ["crun", "runc"]) {
       await remove(s, b);
     });
 
-    test("of what does not exist is refused, and costs nothing, however often", { timeout: 120_000 }, async () => {
+    test("of what does not exist is refused, and costs nothing, however often", {
+      timeout: patience(120_000),
+    }, async () => {
       using s = await node.sandbox();
       const b = await run(s, runtime, "c1", ["sleep", "1000"]);
       await s.monitor.snapshot();
@@ -81,7 +84,9 @@ for (const runtime of ["crun", "runc"]) {
   });
 }
 
-test("a process that nobody reads is slowed, and then nothing of it is missing", { timeout: 60_000 }, async () => {
+test("a process that nobody reads is slowed, and then nothing of it is missing", {
+  timeout: patience(60_000),
+}, async () => {
   using s = await node.sandbox();
   const b = await run(s, "crun", "c1", ["sleep", "1000"]);
   using session = await exec(s, b, ["sh", "-c", "yes marker91010 | head -c 50000000; exit 5"], { stdin: false });
@@ -155,7 +160,7 @@ for (const terminal of [false, true])
     await remove(s, b);
   });
 
-test("a background child that holds the streams does not hold the end", { timeout: 30_000 }, async () => {
+test("a background child that holds the streams does not hold the end", { timeout: patience(30_000) }, async () => {
   using s = await node.sandbox();
   const b = await run(s, "crun", "c1", ["sleep", "1000"]);
   for (const terminal of [false, true]) {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
+import { patience } from "../../conformance/harness/patience.ts";
 import { MonitorError } from "../../src/monitor/monitor-error.ts";
 import { parseExitRecord } from "../../src/monitor/record.ts";
 import { bundle, createRequest, Node, parseLog, remove, run, Sandbox, startCall } from "./monitor-fixture.ts";
@@ -96,7 +97,9 @@ for (const runtime of ["crun", "runc"]) {
   });
 }
 
-test("two hundred containers that end at once all end with their own code", { timeout: 120_000 }, async () => {
+test("two hundred containers that end at once all end with their own code", {
+  timeout: patience(120_000),
+}, async () => {
   using s = await node.sandbox();
   for (let i = 0; i < 200; i++) {
     const id = `c${i}`;
@@ -107,7 +110,7 @@ test("two hundred containers that end at once all end with their own code", { ti
   }
 });
 
-test("the table of containers is full at 64, and says so", { timeout: 60_000 }, async () => {
+test("the table of containers is full at 64, and says so", { timeout: patience(60_000) }, async () => {
   using s = await node.sandbox();
   const all = [];
   for (let i = 0; i < 64; i++) {
