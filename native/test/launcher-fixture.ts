@@ -13,7 +13,7 @@ import type { Exited } from "../../src/launcher/protocol.ts";
 import { encodeFrame, type Frame, FrameReader, PayloadWriter } from "../../src/lib/wire.ts";
 
 export const binary = process.env.NACELLE_NATIVE ?? join(import.meta.dirname, "../../build/nacelle-native");
-export const options: OperationOptions = { owner: "sb1", what: "a test", deadlineMs: 10_000 };
+export const options: OperationOptions = { owner: "sb1", what: "a test", deadlineMs: patience(10_000) };
 
 export class Site implements AsyncDisposable {
   readonly dir = mkdtempSync(join(tmpdir(), "launcher-"));

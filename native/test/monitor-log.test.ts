@@ -87,7 +87,7 @@ test("100 MB arrive whole and in order while the log is rotated all the time", {
   await s.monitor.start("c1", startCall(b));
   let rotated = 0;
   let running = true;
-  const exit = s.exited("c1").then(() => {
+  const exit = s.exited("c1").finally(() => {
     running = false;
   });
   while (running) {
@@ -105,18 +105,21 @@ test("100 MB arrive whole and in order while the log is rotated all the time", {
     // As fast as a replaced file is seen to grow, up to the end.
     while (running && statSync(b.logPath).size < 1_000_000) await new Promise((resolve) => setImmediate(resolve));
   }
-  await exit;
+  const { logLostBytes } = await exit;
   const files = readdirSync(b.bundle)
     .filter((f) => f.startsWith("1."))
     .sort()
     .map((f) => join(b.bundle, f));
   const hash = createHash("sha256");
+  let lines = 0;
   for (const file of [...files, b.logPath])
     for await (const line of createInterface(createReadStream(file))) {
       if (line.length < 40 || line.slice(38, 40) !== "F ")
         assert.fail(`not a full record in ${file}: ${line.slice(0, 80)}`);
       hash.update(`${line.slice(40)}\n`);
+      lines += 1;
     }
+  assert.deepEqual([lines, logLostBytes], [2_000_000, 0n]);
   assert.equal(hash.digest("hex"), expected.digest("hex"));
   assert.ok(rotated > 5, `${rotated} rotations`);
   await remove(s, b);
