@@ -146,7 +146,7 @@ describe("the systemd cgroup driver", () => {
         const [monitor, ...others] = await processes("nacelle-monitor");
         assert.deepEqual(others, []);
         const group = await readFile(`/proc/${monitor}/cgroup`, "utf8");
-        assert.equal(group.trim(), `0::${await service.property("ControlGroup")}/monitors`);
+        assert.equal(group.trim(), `0::${await service.property("ControlGroup")}/nacelle/monitors`);
       });
 
       it("a pod keeps its driver when that is another for new ones", async (t) => {
