@@ -73,7 +73,9 @@ test("beyond the hard limit whole records are dropped, counted, and told once", 
   await remove(s, b);
 });
 
-test("a limit holds for a file: another one is filled anew, and the same one is not", { timeout: 60_000 }, async () => {
+test("a limit holds for a file: another one is filled anew, and the same one is not", {
+  timeout: patience(60_000),
+}, async () => {
   using s = await node.sandbox();
   const b = await printer(s, { hard: 10_000 }, 200, true);
   const kept = Math.floor(10_000 / RECORD);

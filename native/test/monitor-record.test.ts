@@ -5,6 +5,7 @@ import { chmodSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, test } from "node:test";
+import { patience } from "../../conformance/harness/patience.ts";
 import { MonitorError } from "../../src/monitor/monitor-error.ts";
 import { parseExitRecord } from "../../src/monitor/record.ts";
 import {
@@ -74,7 +75,9 @@ test("a container whose end could not be recorded is not made; of one that is ma
   await remove(s, b);
 });
 
-test("a log that nobody has renamed is gone on with when it is opened anew", { timeout: 60_000 }, async () => {
+test("a log that nobody has renamed is gone on with when it is opened anew", {
+  timeout: patience(60_000),
+}, async () => {
   using s = await node.sandbox();
   const b = await run(s, "crun", "c1", ["sh", "-c", "echo before; read x; echo after"], {}, { stdin: true });
   const read = () => parseLog(readFileSync(b.logPath, "utf8")).stdout;
@@ -89,7 +92,7 @@ test("a log that nobody has renamed is gone on with when it is opened anew", { t
   await remove(s, b);
 });
 
-test("who is not root is not heard, even where the socket lets him in", { timeout: 30_000 }, async () => {
+test("who is not root is not heard, even where the socket lets him in", { timeout: patience(30_000) }, async () => {
   using s = await node.sandbox();
   for (let path = dirname(s.place.socketPath); path !== tmpdir(); path = dirname(path)) chmodSync(path, 0o755);
   chmodSync(s.place.socketPath, 0o777);

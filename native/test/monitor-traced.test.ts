@@ -3,6 +3,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { after, test } from "node:test";
+import { patience } from "../../conformance/harness/patience.ts";
 import { execRequest, Node, processState, remove, run } from "./monitor-fixture.ts";
 
 const node = new Node();
@@ -20,7 +21,7 @@ function ticks(pid: number): number {
 }
 
 test("a container that has ended and is held by a tracer costs nothing, and is told once the tracer has gone", {
-  timeout: 60_000,
+  timeout: patience(60_000),
 }, async () => {
   using s = await node.sandbox();
   const b = await run(s, "crun", "c1", ["sleep", "1000"]);
