@@ -50,9 +50,8 @@ const plants: Readonly<Record<string, (at: ServerPaths) => Promise<() => Promise
   },
   netns: async ({ netnsDir }) => plantFile(join(netnsDir, "nacelle-1")),
   cgroups: async () => {
-    const parent = (await exists("/sys/fs/cgroup/unified"))
-      ? "/sys/fs/cgroup/unified/parent"
-      : "/sys/fs/cgroup/test/parent";
+    const alone = await exists("/sys/fs/cgroup/cgroup.controllers");
+    const parent = alone ? "/sys/fs/cgroup/parent" : "/sys/fs/cgroup/unified/parent";
     await mkdir(join(parent, "leak"), { recursive: true });
     return () => rmdir(join(parent, "leak"));
   },

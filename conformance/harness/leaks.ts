@@ -114,6 +114,8 @@ async function processLine(pid: string): Promise<string | undefined> {
     if (command === "" || Number(pid) === process.pid || Number(parent) === process.pid) return undefined;
     // Of the server, like the launcher; started when statistics are asked for.
     if (/^\S*nacelle-native stats /.test(command)) return undefined;
+    // The machine's own, which look at each new link for a moment.
+    if (/udev-worker|systemd-udevd/.test(command)) return undefined;
     // A launcher carries the number of its daemon's life, which is another one after each start.
     return command.replace(/( launcher \S+) \d+ /, "$1 ").slice(0, 200);
   } catch {
