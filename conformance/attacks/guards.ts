@@ -241,7 +241,7 @@ export const guards: readonly Guard[] = [
   },
   {
     of: ["CVE-2020-15257"],
-    layers: [{ file: "native/src/monitor-connection.c", text: "|| peer.uid != 0)", without: ")" }],
+    layers: [{ file: "native/src/monitor-listen.c", text: " && peer.uid == 0;", without: ";" }],
     test: requests,
     name: "of a program that is not root",
   },
