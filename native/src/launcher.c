@@ -196,6 +196,7 @@ static int become_launcher(struct launcher *launcher)
 
 	(void)sigfillset(&all);
 	spawn_reset_signals(); /* an ignored signal would outlive every execve below us */
+	spawn_refuse_huge_pages();
 	if (sigprocmask(SIG_SETMASK, &all, NULL) < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1) < 0 || chdir("/") < 0)
 		return -errno;
 	(void)setsid();

@@ -12,9 +12,9 @@
 
 #include "sys.h"
 
-static const char *const calls[] = { "execve", "chdir", "open", "dup2" };
+static const char *const calls[] = { "execve", "chdir", "open", "dup2", "prctl" };
 
-enum call { CALL_EXECVE, CALL_CHDIR, CALL_OPEN, CALL_DUP };
+enum call { CALL_EXECVE, CALL_CHDIR, CALL_OPEN, CALL_DUP, CALL_PRCTL };
 
 struct report {
 	int error;
@@ -31,6 +31,14 @@ void spawn_reset_signals(void)
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	(void)umask(022);
+}
+
+static bool huge_pages_refused;
+
+void spawn_refuse_huge_pages(void)
+{
+	if (prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0) == 0)
+		huge_pages_refused = prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) == 0;
 }
 
 static _Noreturn void fail(int report, enum call call)
@@ -97,6 +105,8 @@ static _Noreturn void run(const struct spawn *spawn, pid_t parent, int gate, int
 	if (chdir(spawn->cwd ? spawn->cwd : "/") < 0)
 		fail(report, CALL_CHDIR);
 	spawn_reset_signals();
+	if (huge_pages_refused && prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0) < 0) /* it would outlive execve */
+		fail(report, CALL_PRCTL);
 	(void)execve(spawn->argv[0], spawn->argv, spawn->env);
 	fail(report, CALL_EXECVE);
 }

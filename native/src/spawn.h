@@ -41,4 +41,10 @@ void spawn_close(struct child *child);
 /* In a child: signals default, empty mask, umask 022. */
 void spawn_reset_signals(void);
 
+/*
+ * No transparent huge pages for the caller and what it forks: where they are always used, the first byte of a table would
+ * cost 2 MB. What spawn_child executes may have them, unless the caller itself was started without.
+ */
+void spawn_refuse_huge_pages(void);
+
 #endif

@@ -34,3 +34,12 @@ test("many clients and commands at once leave no memory behind", { skip, timeout
   assert.ok(dirtyKib(s) <= IDLE_KIB, `${dirtyKib(s)} KiB`);
   await remove(s, b);
 });
+
+test("where huge pages are always used a monitor has none, and its containers may", async () => {
+  using s = await node.sandbox();
+  const b = await run(s, "crun", "c1", ["sleep", "1000"]);
+  const [container] = await s.monitor.snapshot();
+  const isEnabled = (pid: number) => /^THP_enabled:\t(\d)$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
+  assert.deepEqual([isEnabled(s.place.pid), isEnabled(container?.pid ?? 0)], ["0", isEnabled(process.pid)]);
+  await remove(s, b);
+});
