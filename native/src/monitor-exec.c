@@ -9,7 +9,8 @@
 
 enum { AFTER_KILL_MS = 1000 };
 
-static struct exec execs[MAX_EXECS];
+/* Whole pages, which can be given back. */
+static struct exec execs[MAX_EXECS] __attribute__((aligned(4096)));
 
 struct exec *exec_slot(void)
 {

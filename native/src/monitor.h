@@ -135,7 +135,7 @@ struct monitor {
 	uint64_t sweep_since; /* start time from which unknown children are leftovers of failed creations; 0: none */
 	unsigned next_replay;
 	struct connection connections[MAX_CONNECTIONS];
-	struct job jobs[MAX_JOBS];
+	struct job jobs[MAX_JOBS] __attribute__((aligned(4096))); /* as the others: whole pages, which can be given back */
 	struct replay replays[MAX_REPLAYS];
 	struct container containers[MAX_CONTAINERS];
 	char chunk[CHUNK] __attribute__((aligned(4096)));

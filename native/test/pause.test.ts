@@ -20,7 +20,8 @@ describe("pause", () => {
       });
       const exit = once(outer, "exit");
       await once(outer, "spawn");
-      const isPause = (pid: number): boolean => readFileSync(`/proc/${pid}/cmdline`, "utf8").endsWith("pause\0");
+      // The shell before it has the same words at its end, reaps orphans as well, and is deaf to signals as process 1.
+      const isPause = (pid: number): boolean => readFileSync(`/proc/${pid}/cmdline`, "utf8") === `${binary}\0pause\0`;
       await until("it runs", () => children(outer.pid ?? 0).some(isPause));
       const [pause = 0] = children(outer.pid ?? 0);
       await until("it has the orphan", () => children(pause).length === 1);
