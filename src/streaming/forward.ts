@@ -32,21 +32,23 @@ async function fromPod(client: ForwardedSide, pod: Duplex): Promise<void> {
 
 async function toPod(client: ForwardedSide, pod: Duplex): Promise<void> {
   for await (const data of client.input) {
-    if (!pod.write(data)) await drained(pod);
+    if (!pod.write(data)) await told(pod, "drain");
   }
   pod.end();
+  // What the kernel has not taken yet would go with the connection.
+  await told(pod, "finish");
 }
 
 /** Also when it has closed, after which nothing is ever taken. */
-function drained(pod: Duplex): Promise<void> {
+function told(pod: Duplex, event: "drain" | "finish"): Promise<void> {
   if (pod.destroyed) return Promise.resolve();
   const { promise, resolve } = Promise.withResolvers<void>();
   const done = () => {
-    pod.off("drain", done);
+    pod.off(event, done);
     pod.off("close", done);
     resolve();
   };
-  pod.on("drain", done);
+  pod.on(event, done);
   pod.on("close", done);
   return promise;
 }

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { createServer, type Socket } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
 import { it } from "node:test";
 import { SpdyClient } from "../../conformance/harness/spdy-client.ts";
 import { WebSocketClient } from "../../conformance/harness/websocket-client.ts";
+import { forward } from "./forward.ts";
 import { portForward, start } from "./streaming-server.fixture.ts";
 
 const protocols = ["portforward.k8s.io"];
@@ -95,6 +96,33 @@ it("closes the connection into the pod when the client resets its stream or goes
   client.destroy();
   await client.closed;
   await Promise.all(closed);
+});
+
+it("gives a pod that has ended its side, and reads late, all that the client has sent", async () => {
+  const reads = Promise.withResolvers<void>();
+  const received = Promise.withResolvers<number>();
+  using pod = await listening((socket) => {
+    let bytes = 0;
+    socket.end();
+    socket.on("data", (data) => (bytes += data.length)).on("close", () => received.resolve(bytes));
+    socket.pause();
+    void reads.promise.then(() => socket.resume());
+  });
+  const connection = connect({ port: pod.port, host: "127.0.0.1", allowHalfOpen: true });
+  await once(connection, "connect");
+  const ended = Promise.withResolvers<void>();
+  let sent = 0;
+  async function* input() {
+    await ended.promise;
+    // Until the kernel takes no more, but node:net still does.
+    while (connection.writableLength === 0) {
+      sent += 8192;
+      yield Buffer.alloc(8192);
+    }
+    setImmediate(reads.resolve);
+  }
+  await forward({ input: input(), write: async () => {}, end: ended.resolve }, connection);
+  assert.equal(await received.promise, sent);
 });
 
 for (const when of ["while it is served", "before its pair is there"]) {
