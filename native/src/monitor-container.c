@@ -77,6 +77,9 @@ void container_forget(struct container *c)
 
 	container_close(c);
 	unpark(m, &c->waiting);
+	reply_text(m, &c->reopening.request, ERR_WRONG_STATE, 0, "released");
+	unpark(m, &c->reopening);
+	c->reopens = false;
 	exit_stored(c);
 	outlet_let_go(c);
 	exec_cgroups_forget(c);

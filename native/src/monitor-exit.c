@@ -111,7 +111,6 @@ void container_exited(struct source *source, uint32_t events)
 		reply_text(c->monitor, &c->waiting.request, ERR_WRONG_STATE, 0, "exited");
 		unpark(c->monitor, &c->waiting);
 	}
-	reply_text(c->monitor, &c->reopening.request, ERR_WRONG_STATE, 0, "exited");
-	unpark(c->monitor, &c->reopening);
+	/* A LOG_REOPEN in flight is the pump's to answer: who was told that there is none would put the old file over the new one. */
 	drain(c);
 }

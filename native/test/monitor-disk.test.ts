@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { once } from "node:events";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, statSync } from "node:fs";
 import { createConnection } from "node:net";
 import { join } from "node:path";
 import { after, afterEach, test } from "node:test";
@@ -182,6 +182,32 @@ test("a container that has ended before its runtime returns has begun before it 
   assert.equal(exit.siStatus, 6);
   assert.ok(exit.createdNs <= exit.startedNs && exit.startedNs <= exit.exitedNs);
   await remove(s, b);
+});
+
+test("a container that ends while its log is being reopened is no reason to say that it was not", {
+  timeout: patience(60_000),
+}, async () => {
+  using s = await node.sandbox();
+  const disk = new Disk(s);
+  const talks = await holding(s, disk);
+  const logPath = join(disk.dir, "talks.log");
+  const reopened = s.monitor.reopenLog(talks.id);
+  await s.monitor.signal(talks.id, 9);
+  await s.exited(talks.id);
+  // Who heard that it had failed would now put the old file back, over what was written to the new one.
+  await assert.rejects(s.monitor.reopenLog(talks.id), { monitorCode: "WRONG_STATE" });
+  disk.thaw();
+  assert.equal(await reopened, BigInt(statSync(logPath).ino));
+  await remove(s, talks);
+});
+
+test("a log that is being reopened when its container is given up is answered so", {
+  timeout: patience(60_000),
+}, async () => {
+  using s = await node.sandbox();
+  const talks = await holding(s, new Disk(s));
+  const reopened = s.monitor.reopenLog(talks.id);
+  await Promise.all([assert.rejects(reopened, { monitorCode: "WRONG_STATE" }), remove(s, talks)]);
 });
 
 test("a sandbox can be given up while a disk holds its logs, and its monitor ends with the disk's return", {
