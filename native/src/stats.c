@@ -4,53 +4,27 @@
  * ../README.md.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "roles.h"
+#include "stats.h"
 #include "sys.h"
 #include "wire.h"
 
 enum {
 	SLOTS_MAX = 16384,
-	FILES_MAX = 24,
 	DIRECTORIES_MAX = 16,
-	TEXT_MAX = 8192,
-	PATH_ROOM = 4096,
-	SPARE_FILES = 64, /* that are never kept open, for what is opened for a moment */
 };
 
-_Static_assert(16 + (FILES_MAX + 1) * (6 + TEXT_MAX) <= FRAME_MAX, "a set fits a frame");
-
-/* What is read together: the request that described it, and its files that are kept open. */
-struct set {
-	uint32_t file_count;
-	uint32_t length;
-	int fds[FILES_MAX]; /* -1: not open */
-	uint8_t spec[];     /* from `netns` on, as in ADD */
-};
-
-struct file_spec {
-	uint8_t level;
-	bool keep;
-	uint8_t directory;
-	struct span name;
-};
+_Static_assert(16 + (STATS_FILES_MAX + 1) * (6 + STATS_TEXT_MAX) <= FRAME_MAX, "a set fits a frame");
 
 static struct {
 	int connection;
-	int netns; /* our own */
-	bool elsewhere;
-	size_t open_files;
-	size_t open_files_max;
-	struct set *sets[SLOTS_MAX];
+	struct stats_set *sets[SLOTS_MAX];
 	uint8_t in[FRAME_HEADER + FRAME_MAX];
 	uint8_t out[FRAME_HEADER + FRAME_MAX];
 } stats;
@@ -75,37 +49,19 @@ static void refuse(struct frame_header request, enum error_code code, const char
 	send_frame(request, FLAG_ERROR, w.length);
 }
 
-static void close_file(struct set *set, uint32_t i)
-{
-	if (set->fds[i] < 0)
-		return;
-	(void)close(set->fds[i]);
-	set->fds[i] = -1;
-	stats.open_files--;
-}
-
 static void forget(uint32_t slot)
 {
-	struct set *set = stats.sets[slot];
+	struct stats_set *set = stats.sets[slot];
 
 	for (uint32_t i = 0; set && i < set->file_count; i++)
-		close_file(set, i);
+		stats_close_file(set, i);
 	free(set);
 	stats.sets[slot] = NULL;
 }
 
-static struct file_spec next_file(struct reader *r)
-{
-	uint8_t level = wire_u8(r);
-	uint8_t keep = wire_u8(r);
-	uint8_t directory = wire_u8(r);
-
-	return (struct file_spec){ level, keep != 0, directory, wire_str(r) };
-}
-
 static bool is_plain_path(struct span text)
 {
-	return text.length > 0 && text.length < PATH_ROOM / 2 && text.data[0] == '/';
+	return text.length > 0 && text.length < STATS_PATH_ROOM / 2 && text.data[0] == '/';
 }
 
 static bool is_plain_name(struct span text)
@@ -126,10 +82,10 @@ static int check_spec(struct reader r)
 		if (!is_plain_path(wire_str(&r)))
 			return -1;
 	files = wire_u32(&r);
-	if (r.bad || files > FILES_MAX)
+	if (r.bad || files > STATS_FILES_MAX)
 		return -1;
 	for (uint32_t i = 0; i < files; i++) {
-		struct file_spec file = next_file(&r);
+		struct stats_file file = stats_next_file(&r);
 
 		if (r.bad || file.directory >= directories || !is_plain_name(file.name))
 			return -1;
@@ -142,7 +98,7 @@ static void add(struct frame_header request, struct reader *reader)
 	uint32_t slot = wire_u32(reader);
 	size_t length = (size_t)(reader->end - reader->at);
 	int files = reader->bad || slot >= SLOTS_MAX ? -1 : check_spec(*reader);
-	struct set *set;
+	struct stats_set *set;
 
 	if (files < 0) {
 		refuse(request, ERR_MALFORMED, "ADD");
@@ -154,9 +110,9 @@ static void add(struct frame_header request, struct reader *reader)
 		return;
 	}
 	forget(slot);
-	*set = (struct set){ .file_count = (uint32_t)files, .length = (uint32_t)length };
+	*set = (struct stats_set){ .file_count = (uint32_t)files, .length = (uint32_t)length };
 	memcpy(set->spec, reader->at, length);
-	for (uint32_t i = 0; i < FILES_MAX; i++)
+	for (uint32_t i = 0; i < STATS_FILES_MAX; i++)
 		set->fds[i] = -1;
 	stats.sets[slot] = set;
 	send_frame(request, 0, 0);
@@ -178,91 +134,15 @@ static void remove_sets(struct frame_header request, struct reader *reader)
 		send_frame(request, 0, 0);
 }
 
-/* The text of a file from its start; -errno, -EFBIG when there is more of it. A cgroup file is whole with one read. */
-static ssize_t read_text(int fd, uint8_t *text, bool to_end)
-{
-	size_t length = 0;
-	ssize_t n;
-
-	do {
-		n = pread(fd, text + length, TEXT_MAX - length, (off_t)length);
-		if (n > 0)
-			length += (size_t)n;
-	} while (to_end && n > 0 && length < TEXT_MAX);
-	if (n < 0)
-		return -errno;
-	return length == TEXT_MAX ? -EFBIG : (ssize_t)length;
-}
-
-/* `directories` stands at the first of them. */
-static int open_file(struct reader directories, const struct file_spec *file)
-{
-	char path[PATH_ROOM];
-	struct span directory = { NULL, 0 };
-	int fd;
-
-	for (unsigned i = 0; i <= file->directory; i++)
-		directory = wire_str(&directories);
-	(void)snprintf(path, sizeof(path), "%.*s/%.*s", (int)directory.length, (const char *)directory.data,
-		       (int)file->name.length, (const char *)file->name.data);
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-	return fd < 0 ? -errno : fd;
-}
-
-static ssize_t read_file(struct set *set, uint32_t i, struct reader directories, const struct file_spec *file, uint8_t *text)
-{
-	bool was_open = set->fds[i] >= 0;
-	int fd = was_open ? set->fds[i] : open_file(directories, file);
-	ssize_t n;
-
-	if (fd < 0)
-		return fd;
-	n = read_text(fd, text, false);
-	if (was_open) {
-		if (n == -ENODEV) /* the cgroup was removed */
-			close_file(set, i);
-	} else if (n >= 0 && file->keep && stats.open_files < stats.open_files_max) {
-		set->fds[i] = fd;
-		stats.open_files++;
-	} else {
-		(void)close(fd);
-	}
-	return n;
-}
-
-/* Entered for a moment each time: an open file of it would keep a network namespace alive whose pod is gone. */
-static ssize_t read_network(struct span netns, uint8_t *text)
-{
-	char path[PATH_ROOM];
-	ssize_t n;
-	int fd;
-
-	(void)snprintf(path, sizeof(path), "%.*s", (int)netns.length, (const char *)netns.data);
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0)
-		return -errno;
-	n = setns(fd, CLONE_NEWNET) < 0 ? -errno : 0;
-	(void)close(fd);
-	if (n < 0)
-		return n;
-	stats.elsewhere = true;
-	fd = open("/proc/thread-self/net/dev", O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	n = read_text(fd, text, true);
-	(void)close(fd);
-	return n;
-}
-
 static void put_text(struct writer *w, ssize_t n, const uint8_t *text)
 {
 	wire_put_u16(w, n < 0 ? (uint16_t)-n : 0);
 	wire_put_bytes(w, text, n < 0 ? 0 : (size_t)n);
 }
 
-static void put_set(struct writer *w, struct set *set, uint8_t level)
+static void put_set(struct writer *w, struct stats_set *set, uint8_t level)
 {
-	uint8_t text[TEXT_MAX];
+	uint8_t text[STATS_TEXT_MAX];
 	struct reader r = wire_reader(set->spec, set->length);
 	struct span netns = wire_str(&r);
 	uint32_t directories = wire_u32(&r);
@@ -277,15 +157,15 @@ static void put_set(struct writer *w, struct set *set, uint8_t level)
 		(void)wire_str(&r);
 	(void)wire_u32(&r);
 	for (uint32_t i = 0; i < set->file_count; i++) {
-		struct file_spec file = next_file(&r);
+		struct stats_file file = stats_next_file(&r);
 
 		if (file.level > level)
 			continue;
-		put_text(w, read_file(set, i, first, &file, text), text);
+		put_text(w, stats_read_file(set, i, first, &file, text), text);
 		count++;
 	}
 	if (netns.length > 0) {
-		put_text(w, read_network(netns, text), text);
+		put_text(w, stats_read_network(netns, text), text);
 		count++;
 	}
 	if (w->full)
@@ -306,7 +186,7 @@ static void read_sets(struct frame_header request, struct reader *reader)
 	wire_put_u32(&w, 0);
 	while (done < count && !reader->bad) {
 		uint32_t slot = wire_u32(reader);
-		struct set *set = !reader->bad && slot < SLOTS_MAX ? stats.sets[slot] : NULL;
+		struct stats_set *set = !reader->bad && slot < SLOTS_MAX ? stats.sets[slot] : NULL;
 		size_t before = w.length;
 
 		reader->bad = !set;
@@ -318,9 +198,7 @@ static void read_sets(struct frame_header request, struct reader *reader)
 		}
 		done += set != NULL;
 	}
-	if (stats.elsewhere && setns(stats.netns, CLONE_NEWNET) < 0)
-		_exit(1);
-	stats.elsewhere = false;
+	stats_come_home();
 	if (reader->bad) {
 		refuse(request, ERR_MALFORMED, "READ");
 		return;
@@ -364,15 +242,10 @@ static bool receive(uint8_t *to, size_t length)
 
 _Noreturn void stats_main(int connection, pid_t launcher)
 {
-	struct rlimit files = { 1024, 1024 };
-
 	stats.connection = connection;
-	stats.netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-	if (stats.netns < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != launcher)
+	if (!stats_files_begin() || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != launcher)
 		_exit(1);
 	(void)signal(SIGPIPE, SIG_IGN);
-	(void)getrlimit(RLIMIT_NOFILE, &files);
-	stats.open_files_max = files.rlim_cur > SPARE_FILES ? files.rlim_cur - SPARE_FILES : 0;
 	while (receive(stats.in, FRAME_HEADER)) {
 		struct frame_header request = wire_header(stats.in);
 

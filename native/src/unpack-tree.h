@@ -36,9 +36,6 @@ struct tree {
 /* Takes the process's root directory. */
 int tree_open(struct tree *tree);
 
-/* True for a path as native/UNPACK.md defines it. */
-bool tree_path_valid(const char *path, size_t length);
-
 int tree_dir(struct tree *tree, const char *path, const struct meta *meta);
 int tree_file(struct tree *tree, const char *path, const struct meta *meta, uint64_t size);
 int tree_data(struct tree *tree, uint64_t offset, const void *bytes, size_t length);

@@ -1,4 +1,4 @@
-/* The unpack role: its frames. What they do is in unpack-tree.c; the protocol in native/UNPACK.md. */
+/* The unpack role: its frames. What they do is in unpack-tree.c, where in unpack-place.c; the protocol in native/UNPACK.md. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 #include "roles.h"
 #include "sys.h"
 #include "unpack-confine.h"
-#include "unpack-tree.h"
+#include "unpack-place.h"
 #include "wire.h"
 
 #define VERSION 1
@@ -61,7 +61,7 @@ static void take_text(struct reader *in, size_t length, char text[static PATH_MA
 static void take_path(struct reader *in, size_t length, char text[static PATH_MAX])
 {
 	take_text(in, length, text);
-	if (!tree_path_valid(text, length))
+	if (!place_valid(text, length))
 		in->bad = true;
 }
 
