@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { chmod, mkdtempDisposable, readdir, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -9,54 +9,15 @@ import { promisify } from "node:util";
 import { type Attachment, attached, intended, isDebt, owed, progressed, withoutNamespace } from "./attachment.ts";
 import { capabilityArgs } from "./capability.ts";
 import { DebtPayer } from "./debts.ts";
+import { Host } from "./host.fixture.ts";
 import type { JsonObject } from "./json-object.ts";
 import { addNetwork, checkNetwork, deleteNetwork, isUndone } from "./network.ts";
 import { type NetworkConfig, parseNetworkList } from "./network-config.ts";
 import { findPlugins } from "./plugin-path.ts";
-import { ProcessOperations } from "./process-operations.test-support.ts";
 
 const execute = promisify(execFile);
 const PLUGINS = "/usr/lib/cni";
 const options = { timeoutMs: 60_000, undoTimeoutMs: 60_000, preferred: "ipv4" } as const;
-
-/** A host of the test's own: network and mount namespace, with /run to itself. */
-class Host implements AsyncDisposable {
-  readonly operations: ProcessOperations;
-  readonly #keeper: ChildProcess;
-  readonly #prefix: readonly string[];
-
-  constructor(keeper: ChildProcess) {
-    const proc = `/proc/${keeper.pid}/ns`;
-    this.#keeper = keeper;
-    this.#prefix = ["/usr/bin/nsenter", `--net=${proc}/net`, `--mount=${proc}/mnt`, "--"];
-    this.operations = new ProcessOperations(this.#prefix);
-  }
-
-  static async create(): Promise<Host> {
-    const script = "mount --make-rshared / && mount -t tmpfs run /run && ip link set lo up && echo ready && exec cat";
-    const keeper = spawn("unshare", ["--net", "--mount", "sh", "-c", script], { stdio: ["pipe", "pipe", "inherit"] });
-    const [line]: unknown[] = await once(keeper.stdout, "data");
-    assert.equal(String(line), "ready\n");
-    return new Host(keeper);
-  }
-
-  async sh(script: string): Promise<string> {
-    const [file = "", ...args] = [...this.#prefix, "sh", "-c", script];
-    const { stdout } = await execute(file, args, { timeout: 60_000, killSignal: "SIGKILL" });
-    return stdout;
-  }
-
-  spawn(...argv: readonly string[]) {
-    const [file = "", ...args] = [...this.#prefix, ...argv];
-    return spawn(file, args, { stdio: ["ignore", "pipe", "inherit"] });
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    const closed = once(this.#keeper, "close");
-    this.#keeper.stdin?.end();
-    await closed;
-  }
-}
 
 describe("CNI plugins of this machine", () => {
   let host: Host;
