@@ -65,23 +65,28 @@ void connection_end(struct connection *c, bool flush)
 	connection_watch(c);
 }
 
-void connection_flush(struct connection *c)
+bool connection_send_out(struct connection *c)
 {
 	while (!c->broken && connection_pending(c) > 0) {
 		ssize_t n = send(c->source.fd, c->out + c->out_begin, connection_pending(c), MSG_NOSIGNAL | MSG_DONTWAIT);
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0 && errno != EAGAIN) {
-			connection_end(c, false);
-			return;
-		}
 		if (n < 0)
-			break;
+			return errno == EAGAIN;
 		c->out_begin += (size_t)n;
 	}
 	if (connection_pending(c) == 0)
 		c->out_begin = c->out_end = 0;
+	return true;
+}
+
+void connection_flush(struct connection *c)
+{
+	if (!connection_send_out(c)) {
+		connection_end(c, false);
+		return;
+	}
 	if (!c->broken) {
 		c->wants_out = connection_pending(c) > 0;
 		connection_watch(c);

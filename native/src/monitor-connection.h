@@ -53,7 +53,9 @@ bool connection_is_any_pending(const struct monitor *m);
 /* Where the payload of a frame of at most `length` bytes may be put together, to be sent by connection_commit; NULL: no room. */
 uint8_t *connection_reserve(struct connection *c, size_t length);
 void connection_commit(struct connection *c, uint16_t type, uint64_t seq, size_t length);
-/* Sends what is pending, as much as goes; and watches for room if it is not all. */
+/* Sends what is pending, as much as goes. False: the other end takes nothing any more. */
+bool connection_send_out(struct connection *c);
+/* The same, and watches for room if it is not all, or ends the connection. */
 void connection_flush(struct connection *c);
 /* What it is watched for follows from its state, which has changed. */
 void connection_watch(struct connection *c);

@@ -1,11 +1,17 @@
-/* Bytes between a client and a TCP connection, each way by itself. */
+/* Bytes between a client and a TCP connection. Each way ends, or breaks off, by itself: what goes the other way goes on. */
 #include <errno.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "monitor-dial.h"
 
-/* For how long what a client has sent before it left may still be on its way. */
-enum { PART = 256 * 1024, LEAVE_MS = 30000 };
+enum {
+	PART = 256 * 1024,
+	/* For how long what was sent may still be on its way when nobody waits for an answer any more, */
+	LEAVE_MS = 30000,
+	/* and for how long a server may take to end, once it has been told that it is over. */
+	END_MS = 1000,
+};
 
 bool dial_relays(const struct dial *d)
 {
@@ -22,12 +28,14 @@ uint32_t dial_events(const struct dial *d)
 	const struct connection *c = d->connection;
 	uint32_t events = 0;
 
-	/* After it has left it is not watched at all: its hangup would come for ever. */
 	if (!d->client_ended && to_send(d) == 0)
 		events |= EPOLLIN;
 	if (!d->client_left && connection_pending(c) > 0)
 		events |= EPOLLOUT;
-	/* EPOLLHUP comes unasked, but only for what is in the loop: that a client leaves is seen whatever is waited for. */
+	/*
+	 * EPOLLHUP comes unasked, but only for what is in the loop: that a client leaves is seen whatever is waited for. It
+	 * comes for ever, so that afterwards nothing is watched but what there is still to read.
+	 */
 	return d->client_left ? events : events | EPOLLHUP;
 }
 
@@ -35,7 +43,7 @@ static void watch_both(struct dial *d)
 {
 	uint32_t events = 0;
 
-	if (!d->tcp_ended && !d->client_left && connection_pending(d->connection) == 0)
+	if (!d->tcp_ended && connection_pending(d->connection) == 0)
 		events |= EPOLLIN;
 	if (to_send(d) > 0)
 		events |= EPOLLOUT;
@@ -43,18 +51,40 @@ static void watch_both(struct dial *d)
 	connection_watch(d->connection);
 }
 
-bool dial_send_up(struct dial *d)
+static void too_late(struct timer *timer)
+{
+	connection_end(container_of(timer, struct dial, timer)->connection, false);
+}
+
+/* What has no end of its own from now on gets one. */
+static void expire(struct dial *d, uint32_t ms)
+{
+	if (d->expires_ms != 0 && d->expires_ms <= ms)
+		return;
+	d->expires_ms = ms;
+	timer_set(&d->monitor->timers, &d->timer, ms, too_late);
+}
+
+/* It takes nothing any more; what it has sent is still sent on. */
+static void leave(struct dial *d)
+{
+	d->client_left = true;
+	expire(d, LEAVE_MS);
+}
+
+void dial_send_up(struct dial *d)
 {
 	struct connection *c = d->connection;
 
-	while (to_send(d) > 0) {
+	while (to_send(d) > 0 && !d->tcp_deaf) {
 		ssize_t n = send(d->tcp.fd, c->in + d->up, to_send(d), MSG_NOSIGNAL | MSG_DONTWAIT);
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return errno == EAGAIN;
-		d->up += (size_t)n;
+		if (n < 0 && errno == EAGAIN)
+			return;
+		if (n >= 0)
+			d->up += (size_t)n;
+		else if (errno != EINTR)
+			d->tcp_deaf = true; /* its answer may be here all the same */
 	}
 	d->up = 0;
 	c->in_length = 0;
@@ -62,45 +92,47 @@ bool dial_send_up(struct dial *d)
 		d->shut = true;
 		(void)shutdown(d->tcp.fd, SHUT_WR);
 	}
-	return true;
 }
 
-static bool read_client(struct dial *d)
+/* What nobody takes is read too: who closed a socket with something unread in it would break off its other way. */
+static void read_client(struct dial *d)
 {
 	struct connection *c = d->connection;
 	ssize_t n;
 
 	if (d->client_ended || to_send(d) > 0)
-		return true;
+		return;
 	monitor_touch(d->monitor);
 	n = recv(c->source.fd, c->in, PART, MSG_DONTWAIT);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	d->client_ended = n <= 0;
 	if (n < 0)
-		return errno == EAGAIN || errno == EINTR;
-	c->in_length = (size_t)n;
+		leave(d);
+	c->in_length = n < 0 ? 0 : (size_t)n;
 	if (c->in_length > c->in_used)
 		c->in_used = c->in_length;
-	d->client_ended = n == 0;
-	return dial_send_up(d);
+	dial_send_up(d);
 }
 
 /* TCP to client, whose buffer is empty. */
-static bool read_tcp(struct dial *d)
+static void read_tcp(struct dial *d)
 {
 	struct connection *c = d->connection;
 	ssize_t n;
 
-	if (d->tcp_ended || d->client_left || connection_pending(c) > 0)
-		return true;
+	if (d->tcp_ended || connection_pending(c) > 0)
+		return;
 	monitor_touch(d->monitor);
 	n = recv(d->tcp.fd, c->out, PART, MSG_DONTWAIT);
-	if (n < 0)
-		return errno == EAGAIN || errno == EINTR;
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	d->tcp_ended = n <= 0;
+	d->tcp_deaf = d->tcp_deaf || n < 0;
 	c->out_begin = 0;
-	c->out_end = (size_t)n;
+	c->out_end = n < 0 ? 0 : (size_t)n;
 	if (c->out_end > c->out_used)
 		c->out_used = c->out_end;
-	d->tcp_ended = n == 0;
-	return true;
 }
 
 /* Sends what is there; and the end, after all of it. */
@@ -108,57 +140,61 @@ static void send_down(struct dial *d)
 {
 	struct connection *c = d->connection;
 
+	if (!d->client_left && !connection_send_out(c))
+		leave(d);
 	if (d->client_left)
 		c->out_begin = c->out_end = 0;
-	connection_flush(c);
-	if (d->tcp_ended && connection_pending(c) == 0 && !c->broken)
+	if (d->tcp_ended && !d->client_left && connection_pending(c) == 0)
 		(void)shutdown(c->source.fd, SHUT_WR);
 }
 
-void dial_settle(struct dial *d, bool sound)
+void dial_settle(struct dial *d)
 {
-	if (!sound) {
-		d->connection->in_length = d->up = 0;
-		d->client_ended = d->tcp_ended = true;
-	}
+	bool is_up_over = d->client_ended && to_send(d) == 0;
+	bool is_down_over = d->tcp_ended && connection_pending(d->connection) == 0;
+
 	if (d->connection->broken)
 		return;
-	if (d->client_ended && to_send(d) == 0 && (d->client_left || (d->tcp_ended && connection_pending(d->connection) == 0)))
+	if (is_up_over && is_down_over) {
 		connection_end(d->connection, false);
-	else
-		watch_both(d);
-}
-
-static void left_long_ago(struct timer *timer)
-{
-	connection_end(container_of(timer, struct dial, timer)->connection, false);
+		return;
+	}
+	/* A server that is told that it is over may have much to say, and nobody to say it to. */
+	if (is_up_over && d->client_left)
+		expire(d, END_MS);
+	/* A client that has been told so, and goes on. */
+	if (is_down_over && d->tcp_deaf)
+		expire(d, LEAVE_MS);
+	watch_both(d);
 }
 
 void dial_client(struct dial *d, uint32_t events)
 {
-	bool sound = true;
-
-	if (events & (EPOLLIN | EPOLLHUP))
-		sound = read_client(d);
-	if ((events & (EPOLLHUP | EPOLLERR)) && !d->client_left) {
-		d->client_left = true; /* reads no more; what it has sent is still sent on */
-		timer_set(&d->monitor->timers, &d->timer, LEAVE_MS, left_long_ago);
-	}
-	if (d->client_left && sound && to_send(d) == 0)
-		sound = read_client(d);
+	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+		read_client(d);
+	if ((events & (EPOLLHUP | EPOLLERR)) && !d->client_left)
+		leave(d);
 	send_down(d);
-	dial_settle(d, sound);
+	dial_settle(d);
 }
 
 void dial_tcp_ready(struct source *source, uint32_t events)
 {
 	struct dial *d = container_of(source, struct dial, tcp);
-	bool sound = true;
 
-	if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP))
-		sound = dial_send_up(d) && read_client(d);
+	if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) {
+		dial_send_up(d);
+		read_client(d);
+	}
 	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
-		sound = read_tcp(d) && sound;
+		read_tcp(d);
 	send_down(d);
-	dial_settle(d, sound);
+	dial_settle(d);
+}
+
+bool dial_has_more(const struct dial *d)
+{
+	int unread = 0;
+
+	return d->relays && !d->tcp_ended && !d->client_left && ioctl(d->tcp.fd, FIONREAD, &unread) == 0 && unread > 0;
 }

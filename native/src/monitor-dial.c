@@ -29,6 +29,14 @@ void dial_leave(struct dial *d)
 	free_dial(d);
 }
 
+bool dial_is_any_carrying(void)
+{
+	for (size_t i = 0; i < MAX_SESSIONS; i++)
+		if (dials[i].monitor && dial_has_more(&dials[i]))
+			return true;
+	return false;
+}
+
 static void answer_error(struct dial *d, enum error_code code, int error, const char *what)
 {
 	char place[64];
@@ -38,7 +46,8 @@ static void answer_error(struct dial *d, enum error_code code, int error, const 
 	(void)snprintf(place, sizeof(place), "127.0.0.1:%u and [::1]:%u", d->port, d->port);
 	reply_error(d->monitor, &d->request, code, error, text, place);
 	free_dial(d);
-	connection_resume(c);
+	/* What the client sends after its request is meant for that port: here it is nobody's, and no frame. */
+	connection_end(c, true);
 }
 
 static void connect_next(struct dial *d);
@@ -53,7 +62,8 @@ static void connected(struct dial *d)
 	reply_empty(d->monitor, &d->request);
 	d->relays = true;
 	c->held = false;
-	dial_settle(d, dial_send_up(d));
+	dial_send_up(d);
+	dial_settle(d);
 }
 
 static void connect_ready(struct source *source, uint32_t events)
@@ -172,6 +182,7 @@ static void dial(struct monitor *m, struct request *to, uint16_t port, uint32_t 
 	if (error != 0) {
 		reply_error(m, to, ERR_SYSCALL, error, (struct span){ .data = (const uint8_t *)"netns", .length = 5 }, m->path);
 		free_dial(d);
+		connection_end(to->connection, true);
 		return;
 	}
 	timer_set(&m->timers, &d->timer, deadline, deadline_passed);

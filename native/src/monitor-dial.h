@@ -18,19 +18,23 @@ struct dial {
 	int families[2]; /* sockets that are still to be tried, or -1; made before anything waits */
 	int error;       /* of the first that failed */
 	bool relays;
-	bool client_ended; /* its half is shut, and */
-	bool shut;         /* so is ours to TCP */
-	bool client_left;
-	bool tcp_ended;
+	bool client_ended; /* nothing more comes of it, and */
+	bool shut;         /* so much was TCP told */
+	bool client_left;  /* it takes nothing more */
+	bool tcp_ended;    /* nothing more comes of it */
+	bool tcp_deaf;     /* it takes nothing more */
 	struct timer timer;
-	size_t up;         /* bytes in the connection's `in` that were sent on */
+	uint32_t expires_ms; /* what the timer was set to; 0: it was not */
+	size_t up;           /* bytes in the connection's `in` that were sent on */
 };
 
 /* monitor-dial-relay.c */
 void dial_tcp_ready(struct source *source, uint32_t events);
-/* Client to TCP. False: TCP takes nothing any more. */
-bool dial_send_up(struct dial *d);
-/* Ends the connection, and this with it, once there is nothing more to carry. A side that broke off carries nothing. */
-void dial_settle(struct dial *d, bool sound);
+/* Client to TCP. */
+void dial_send_up(struct dial *d);
+/* Ends the connection, and this with it, once there is nothing more to carry. */
+void dial_settle(struct dial *d);
+/* A server has said what is not read yet. */
+bool dial_has_more(const struct dial *d);
 
 #endif

@@ -50,7 +50,7 @@ void end_request(struct monitor *m, struct request *to, struct reader *r)
 /* Its socket's file stays, as after a crash: who connects learns at once that nobody is there, and reads the records. */
 void end_if_asked(struct monitor *m)
 {
-	if (!m->asked_to_end || needed_for(m) || exec_is_any() || connection_is_any_pending(m))
+	if (!m->asked_to_end || needed_for(m) || exec_is_any() || dial_is_any_carrying() || connection_is_any_pending(m))
 		return;
 	for (size_t i = 0; i < MAX_CONTAINERS; i++)
 		if (m->containers[i].status.state == STATE_EXITED)

@@ -265,6 +265,8 @@ bool dial_relays(const struct dial *dial);
 uint32_t dial_events(const struct dial *dial);
 /* Its connection has ended. */
 void dial_leave(struct dial *dial);
+/* Whether something was said to a client that was not read yet. */
+bool dial_is_any_carrying(void);
 
 /* monitor-kill.c */
 /* SIGKILL for a child that was not reaped, its group, its session and its descendants. Without a pidfd of it: -1. */
