@@ -7,7 +7,7 @@ import { patience } from "./patience.ts";
 const PATIENCE_MS = patience(60_000);
 
 /** Looks until it is so, where nothing tells of it. Throws an AssertionError at the deadline that says what did not come. */
-export async function until(what: string, isSo: () => Promise<boolean>, ms = PATIENCE_MS): Promise<void> {
+export async function until(what: string, isSo: () => boolean | Promise<boolean>, ms = PATIENCE_MS): Promise<void> {
   const deadline = performance.now() + ms;
   while (!(await isSo())) {
     assert.ok(performance.now() < deadline, `not within ${ms / 1000} s: ${what}`);

@@ -8,7 +8,8 @@ import { MonitorError } from "../../src/monitor/monitor-error.ts";
 import type { SeenExit } from "../../src/monitor/monitored-container.ts";
 import { parseExitRecord } from "../../src/monitor/record.ts";
 import { inTime, Unanswered } from "./in-time.ts";
-import { type Node, type Place, parseLog, processState } from "./monitor-fixture.ts";
+import { type Node, type Place, parseLog } from "./monitor-fixture.ts";
+import { isAlive, processState } from "./processes.ts";
 
 /** A step's bound: nothing that is asked here takes as long, and what is not answered by then will not be. */
 const STEP_MS = 15_000;
@@ -206,25 +207,23 @@ export class Life implements AsyncDisposable {
         readdirSync(this.place.dir).filter((f) => /^\.|\.exit$/.test(f)),
         [],
       );
-    assert.equal((await processState(this.place.pid))?.state === "Z", false, "the monitor is dead");
+    assert.equal(processState(this.place.pid)?.state === "Z", false, "the monitor is dead");
   }
 
   async shutDown(): Promise<void> {
     this.orders.armed = true;
     await this.try("SHUTDOWN", (monitor) => monitor.shutdown());
-    for (let tries = 0; tries < 2 && (await this.isAlive()); tries++) {
+    for (let tries = 0; tries < 2 && this.isAlive; tries++) {
       // Its answer may have come before its end.
       const end = performance.now() + 1_000;
-      while (performance.now() < end && (await this.isAlive())) await breathe();
-      if (await this.isAlive()) await this.try("SHUTDOWN", (monitor) => monitor.shutdown());
+      while (performance.now() < end && this.isAlive) await breathe();
+      if (this.isAlive) await this.try("SHUTDOWN", (monitor) => monitor.shutdown());
     }
-    assert.equal(await this.isAlive(), false, "the monitor has not ended");
+    assert.equal(this.isAlive, false, "the monitor has not ended");
   }
 
-  /** Not ended, and not a zombie. */
-  async isAlive(): Promise<boolean> {
-    const found = await processState(this.place.pid);
-    return found !== undefined && found.state !== "Z" && found.state !== "X";
+  get isAlive(): boolean {
+    return isAlive(this.place.pid);
   }
 
   /** Looks until it is so: what a closed connection leaves is given back when the monitor has seen that. */

@@ -4,7 +4,9 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { mounts, options, processesWith, Site, until } from "./launcher-fixture.ts";
+import { until } from "../../conformance/harness/until.ts";
+import { mounts, options, Site } from "./launcher-fixture.ts";
+import { processesWith } from "./processes.ts";
 
 const env = { PATH: "/bin:/usr/bin" };
 const nap = `${300_000 + process.pid}.25`;

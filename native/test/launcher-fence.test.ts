@@ -4,9 +4,11 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
+import { until } from "../../conformance/harness/until.ts";
 import type { Launcher } from "../../src/launcher/launcher.ts";
 import { PayloadWriter } from "../../src/lib/wire.ts";
-import { binary, isAlive, options, processesWith, RawLauncher, Site, startTime, until } from "./launcher-fixture.ts";
+import { binary, options, RawLauncher, Site } from "./launcher-fixture.ts";
+import { isAlive, processesWith, startTime } from "./processes.ts";
 
 const ROUNDS = Number(process.env.NACELLE_KILLS ?? 200);
 const env = { PATH: "/bin:/usr/bin" };

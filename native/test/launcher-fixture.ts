@@ -5,7 +5,6 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Duplex } from "node:stream";
-import { setImmediate as turn } from "node:timers/promises";
 import { patience } from "../../conformance/harness/patience.ts";
 import { Launcher } from "../../src/launcher/launcher.ts";
 import type { OperationOptions } from "../../src/launcher/operations.ts";
@@ -142,41 +141,4 @@ export class RawLauncher implements AsyncDisposable {
     this.socket.destroy();
     await this.exited;
   }
-}
-
-/** Waits for what no event tells us: looks again each time the loop turns, until it is so or the time is over. */
-export async function until(what: string, condition: () => boolean, ms = patience(10_000)): Promise<void> {
-  const end = performance.now() + ms;
-  while (!condition()) {
-    if (performance.now() > end) throw new Error(`not within ${ms} ms: ${what}`);
-    await turn();
-  }
-}
-
-/** Alive, and not a zombie that its parent has not looked at yet. */
-export function isAlive(pid: number): boolean {
-  try {
-    return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
-  } catch {
-    return false;
-  }
-}
-
-export function startTime(pid: number): bigint {
-  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-  return BigInt(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? "0");
-}
-
-/** Processes whose command line holds a text. */
-export function processesWith(text: string): number[] {
-  return readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name))
-    .map(Number)
-    .filter((pid) => {
-      try {
-        return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(text) && isAlive(pid);
-      } catch {
-        return false;
-      }
-    });
 }

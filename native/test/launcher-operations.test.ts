@@ -14,9 +14,11 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
+import { until } from "../../conformance/harness/until.ts";
 import type { Launcher } from "../../src/launcher/launcher.ts";
 import type { Operation } from "../../src/launcher/operations.ts";
-import { isAlive, mounts, options, Site, until } from "./launcher-fixture.ts";
+import { mounts, options, Site } from "./launcher-fixture.ts";
+import { isAlive } from "./processes.ts";
 
 const MS_BIND = 4096;
 const MS_RDONLY = 1;

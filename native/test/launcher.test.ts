@@ -7,8 +7,10 @@ import { createConnection } from "node:net";
 import { join } from "node:path";
 import type { Writable } from "node:stream";
 import { describe, it } from "node:test";
+import { until } from "../../conformance/harness/until.ts";
 import { encodeFrame, PayloadReader, PayloadWriter } from "../../src/lib/wire.ts";
-import { binary, isAlive, options, processesWith, RawLauncher, Site, startTime, until } from "./launcher-fixture.ts";
+import { binary, options, RawLauncher, Site } from "./launcher-fixture.ts";
+import { isAlive, processesWith, startTime } from "./processes.ts";
 
 const sh = (script: string): readonly string[] => ["/bin/sh", "-c", script];
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { createServer, type Server, type Socket } from "node:net";
 import { after, test } from "node:test";
 import { MonitorError } from "../../src/monitor/monitor-error.ts";
-import { Node, openFds, type Sandbox } from "./monitor-fixture.ts";
+import { Node, noMoreOpen, openFds, type Sandbox } from "./monitor-fixture.ts";
 
 const node = new Node();
 after(() => node[Symbol.asyncDispose]());
@@ -41,7 +41,7 @@ test("a client that ends its half, and leaves, is missed although the server say
     await ended.promise; // the half is shut all the way, and the server keeps its own open
     socket.destroy();
   }
-  while (openFds(s) > before) await s.monitor.snapshot();
+  await noMoreOpen(s, before);
   for (const socket of accepted) socket.destroy();
   server.close();
 });

@@ -4,7 +4,7 @@ import { createServer, type Server, type Socket } from "node:net";
 import { after, test } from "node:test";
 import { patience } from "../../conformance/harness/patience.ts";
 import { MonitorError } from "../../src/monitor/monitor-error.ts";
-import { Node, openFds, type Sandbox } from "./monitor-fixture.ts";
+import { Node, noMoreOpen, openFds, type Sandbox } from "./monitor-fixture.ts";
 
 const node = new Node();
 after(() => node[Symbol.asyncDispose]());
@@ -48,7 +48,7 @@ test("both directions carry what they are given, and end one by one", { timeout:
     socket.end("hello"); // our half: the answer comes after it
     assert.equal((await all(socket)).toString(), "welcome hello and goodbye");
   }
-  while (openFds(s) > before) await s.monitor.snapshot();
+  await noMoreOpen(s, before);
   server.close();
 });
 
@@ -126,7 +126,7 @@ test("a port that nobody listens at is refused with the errno; so is a namespace
     });
     await assert.rejects(dial(s, 0), (error) => error instanceof MonitorError && error.monitorCode === "MALFORMED");
   }
-  while (openFds(s) > before) await s.monitor.snapshot();
+  await noMoreOpen(s, before);
   assert.equal(openFds(s), before);
 });
 
@@ -156,7 +156,7 @@ test("when a client leaves in the middle nothing of it stays", { timeout: patien
     if (i % 2 > 0) await new Promise((resolve) => socket.once("data", resolve));
     socket.destroy();
   }
-  while (openFds(s) > before) await s.monitor.snapshot();
+  await noMoreOpen(s, before);
   await Promise.all(closed);
   server.close();
 });

@@ -14,13 +14,13 @@ import {
   execRequest,
   Node,
   parseLog,
-  processState,
   remove,
   run,
   type Sandbox,
   script,
   startCall,
 } from "./monitor-fixture.ts";
+import { reaped } from "./processes.ts";
 
 const node = new Node();
 after(() => node[Symbol.asyncDispose]());
@@ -224,7 +224,7 @@ test("a sandbox can be given up while a disk holds its logs, and its monitor end
   await left;
   assert.ok(tasks(s).some(({ state }) => state === "D"));
   disk.thaw();
-  while ((await processState(s.place.pid))?.state !== undefined) await new Promise((resolve) => setImmediate(resolve));
+  await reaped(s.place.pid);
 });
 
 test("a monitor that is sent SIGTERM leaves when nothing lives, whatever a disk holds", {
@@ -239,7 +239,7 @@ test("a monitor that is sent SIGTERM leaves when nothing lives, whatever a disk 
   const record = parseExitRecord(readFileSync(join(s.place.dir, "talks.exit")));
   assert.deepEqual([record?.state, record?.siStatus], ["exited", 9]);
   disk.thaw();
-  while ((await processState(s.place.pid))?.state !== undefined) await new Promise((resolve) => setImmediate(resolve));
+  await reaped(s.place.pid);
   execFileSync(talks.runtime, ["--root", talks.root, "delete", "--force", talks.id]);
 });
 

@@ -4,6 +4,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { createConnection } from "node:net";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
+import { patience } from "../../conformance/harness/patience.ts";
 import { encodeFrame, FrameReader } from "../../src/lib/wire.ts";
 import { nextSeq } from "../../src/monitor/connection.ts";
 import { EVENT, encodeHello, MESSAGE, NO_EXTRAS } from "../../src/monitor/protocol.ts";
@@ -23,18 +24,17 @@ import {
   script,
   startCall,
 } from "./monitor-fixture.ts";
+import { inState, processState } from "./processes.ts";
 
 const node = new Node();
 after(() => node[Symbol.asyncDispose]());
 
+const timeout = patience(120_000);
+
 /** How the monitor ended, as its parent would be told; that is stopped, so that it does not reap it first. */
-async function ended(place: Place): Promise<number> {
-  for (;;) {
-    const stat = readFileSync(`/proc/${place.pid}/stat`, "latin1");
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    if (fields[0] === "Z") return Number(fields[49]);
-    await new Promise((resolve) => setImmediate(resolve));
-  }
+async function ended({ pid }: Place): Promise<number | undefined> {
+  await inState(pid, "Z");
+  return processState(pid)?.waitStatus;
 }
 
 /** The launcher reaps nobody until this is over. */
@@ -59,7 +59,7 @@ const states = async (s: Sandbox) =>
   Object.fromEntries((await s.monitor.snapshot()).map(({ id, state }) => [id, state]));
 
 describe("a monitor that is sent SIGTERM", () => {
-  test("without a container ends at once, with 0, and leaves its socket as a crash would", async () => {
+  test("without a container ends at once, with 0, and leaves its socket as a crash would", { timeout }, async () => {
     using s = await node.sandbox();
     const other = await node.place();
     using _ = unreaped();
@@ -71,7 +71,9 @@ describe("a monitor that is sent SIGTERM", () => {
     assert.equal(await refused(s.place), "ECONNREFUSED");
   });
 
-  test("lives on while a container runs, was never started or is being created, and ends after the last", async () => {
+  test("lives on while a container runs, was never started or is being created, and ends after the last", {
+    timeout,
+  }, async () => {
     using s = await node.sandbox();
     const runs = await run(s, "crun", "runs", ["sleep", "1000"]);
     const waits = bundle(s.place, "crun", "waits", ["sleep", "1000"]);
@@ -101,7 +103,7 @@ describe("a monitor that is sent SIGTERM", () => {
     for (const b of [runs, waits, late]) deleted(b);
   });
 
-  test("has written each exit that was not stored a second time, and all that was said", async () => {
+  test("has written each exit that was not stored a second time, and all that was said", { timeout }, async () => {
     using s = await node.sandbox();
     const says = "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done";
     const copies = ["stored", "last"].map((id) => join(s.place.dir, `${id}.copy`));
@@ -128,7 +130,7 @@ describe("a monitor that is sent SIGTERM", () => {
     for (const one of [first, b]) deleted(one);
   });
 
-  test("ends when who was attached has taken all that was said, however late", { timeout: 30_000 }, async () => {
+  test("ends when who was attached has taken all that was said, however late", { timeout }, async () => {
     using s = await node.sandbox();
     const speaks = ["sh", "-c", "read go; head -c 400000 /dev/zero"];
     const b = await run(s, "crun", "c1", speaks, {}, { stdin: true });
@@ -153,7 +155,7 @@ describe("a monitor that is sent SIGTERM", () => {
     deleted(b);
   });
 
-  test("lives on while a command does that has outlived its container", async () => {
+  test("lives on while a command does that has outlived its container", { timeout }, async () => {
     using s = await node.sandbox();
     const b = bundle(s.place, "crun", "c1", ["sleep", "1000"]);
     const path = join(b.bundle, "config.json");

@@ -5,20 +5,22 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileS
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { patience } from "../../conformance/harness/patience.ts";
+import { until } from "../../conformance/harness/until.ts";
 import { MonitorError } from "../../src/monitor/monitor-error.ts";
 import {
   type Bundle,
   exec,
   execRequest,
-  gone,
   hears,
   Node,
+  noMoreOpen,
   openFds,
   remove,
   run,
   type Sandbox,
   script,
 } from "./monitor-fixture.ts";
+import { gone } from "./processes.ts";
 
 const node = new Node();
 after(() => node[Symbol.asyncDispose]());
@@ -48,7 +50,7 @@ class Place implements Disposable {
 
   /** Until the cgroups of all execs are gone. */
   async empty(): Promise<void> {
-    while (this.children.length > 0) await new Promise((resolve) => setImmediate(resolve));
+    await until("the cgroups of all execs are gone", () => this.children.length === 0);
   }
 
   [Symbol.dispose](): void {
@@ -181,7 +183,7 @@ describe("an exec in a cgroup of its own", { skip }, () => {
       assert.ok(results.every(({ status }) => status === 4));
     }
     await place.empty();
-    while (openFds(s) > before) await s.monitor.snapshot();
+    await noMoreOpen(s, before);
     assert.equal(openFds(s), before);
     await remove(s, b);
   });
@@ -205,9 +207,7 @@ for (const runtime of ["crun", "runc"]) {
   describe(`an exec of ${runtime} with cgroup v2`, { skip: !isV2 && "the host has cgroup v1" }, () => {
     const inside = (s: Sandbox) => join("/sys/fs/cgroup", `nacelle-test-${process.pid}-${s.place.pid}-c1`);
     const children = (cgroup: string) => readdirSync(cgroup).filter((name) => name.startsWith("exec-"));
-    const empty = async (cgroup: string) => {
-      while (children(cgroup).length > 0) await new Promise((resolve) => setImmediate(resolve));
-    };
+    const empty = (cgroup: string) => until("the cgroups of all execs are gone", () => children(cgroup).length === 0);
 
     test("takes with it at its timeout what has left its session", { timeout: patience(120_000) }, async () => {
       using s = await node.sandbox();

@@ -14,6 +14,7 @@ import { createConnection } from "node:net";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { patience } from "../../conformance/harness/patience.ts";
+import { until } from "../../conformance/harness/until.ts";
 import { encodeFrame, FrameReader, REPLY } from "../../src/lib/wire.ts";
 import { MonitorConnection, nextSeq } from "../../src/monitor/connection.ts";
 import { MonitorError } from "../../src/monitor/monitor-error.ts";
@@ -22,15 +23,15 @@ import {
   bundle,
   createRequest,
   execRequest,
-  gone,
   Node,
+  noMoreOpen,
   openFds,
-  processState,
   remove,
   run,
   script,
   startCall,
 } from "./monitor-fixture.ts";
+import { gone, inState, processesWith, processState, reaped } from "./processes.ts";
 
 const node = new Node();
 after(() => node[Symbol.asyncDispose]());
@@ -82,20 +83,11 @@ test("a background child that holds the pipes does not hold the result", { timeo
   await remove(s, b);
 });
 
-/** The one process whose command line begins so. */
-async function called(command: string): Promise<number> {
-  for (;;) {
-    const found = readdirSync("/proc").find((pid) => {
-      if (!/^\d+$/.test(pid)) return false;
-      try {
-        return readFileSync(`/proc/${pid}/cmdline`, "latin1").replaceAll("\0", " ").startsWith(command);
-      } catch {
-        return false;
-      }
-    });
-    if (found !== undefined) return Number(found);
-    await new Promise((resolve) => setImmediate(resolve));
-  }
+/** The one process that was started with these arguments, the last of which may go on. */
+async function called(...argv: readonly string[]): Promise<number> {
+  const text = argv.join("\0");
+  await until(`${argv.join(" ")} runs`, () => processesWith(text).length > 0);
+  return processesWith(text)[0] ?? 0;
 }
 
 /** Until the monitor does not watch the pipe any more that is this process's stdout. */
@@ -108,14 +100,13 @@ async function unwatched(monitor: number, pid: number): Promise<void> {
     }
   };
   const pipe = link(`/proc/${pid}/fd/1`);
-  for (;;) {
+  await until(`the monitor does not watch what process ${pid} says`, () => {
     const fds = readdirSync(`/proc/${monitor}/fd`).map((fd) => ({ fd, target: link(`/proc/${monitor}/fd/${fd}`) }));
     const end = fds.find(({ target }) => target === pipe)?.fd;
     const polls = fds.filter(({ target }) => target === "anon_inode:[eventpoll]");
     const watched = polls.map(({ fd }) => readFileSync(`/proc/${monitor}/fdinfo/${fd}`, "latin1")).join("");
-    if (end !== undefined && !new RegExp(`^tfd: +${end} `, "m").test(watched)) return;
-    await new Promise((resolve) => setImmediate(resolve));
-  }
+    return end !== undefined && !new RegExp(`^tfd: +${end} `, "m").test(watched);
+  });
 }
 
 test("what a command said last does not hold the result when somebody else has taken it", {
@@ -129,17 +120,17 @@ test("what a command said last does not hold the result when somebody else has t
   const request = execRequest(b, ["sh", "-c", says], { maxOutput: 91_006_000 });
   client.write(encodeFrame(MESSAGE.exec, nextSeq(), encodeExec("c1", request)));
   const [writer, holder, shell] = [
-    await called("head -c 91006000"),
-    await called("sleep 91006"),
-    await called("sh -c sleep 91006"),
+    await called("head", "-c", "91006000"),
+    await called("sleep", "91006"),
+    await called("sh", "-c", "sleep 91006"),
   ];
   // The client takes nothing, so the pipe is full, and is when the command ends.
   await unwatched(s.place.pid, writer);
-  while ((await processState(writer))?.state !== "S");
+  await inState(writer, "S");
   process.kill(shell, "SIGKILL");
-  while ((await processState(shell)) !== undefined) await s.monitor.snapshot();
+  await reaped(shell);
   process.kill(writer, "SIGKILL");
-  while ((await processState(writer))?.state !== "Z"); // the container's first process reaps nobody
+  await inState(writer, "Z"); // the container's first process reaps nobody
   const pipe = openSync(`/proc/${holder}/fd/1`, constants.O_RDONLY | constants.O_NONBLOCK);
   let taken = 0;
   assert.throws(() => {
@@ -199,13 +190,13 @@ test("what a command leaves behind is reaped although runtimes are at work", {
   await s.monitor.start("c1", startCall(b));
   const { stdout } = await s.monitor.execSync("c1", execRequest(b, ["sh", "-c", "sleep 91004 & echo $!"]));
   const pid = Number(stdout.toString());
-  assert.equal((await processState(pid))?.parent, s.place.pid);
+  assert.equal(processState(pid)?.parent, s.place.pid);
   const started = join(s.place.dir, "started");
   const runtime = script(s.place, "slow", `echo >${started}; exec sleep 91005`);
   const ends = assert.rejects(s.monitor.runtime("/", { argv: [runtime], env: [], deadlineMs: 60_000 }), /LOST/);
   while (!existsSync(started)) await s.monitor.snapshot();
   process.kill(pid, "SIGKILL");
-  while ((await processState(pid)) !== undefined) await s.monitor.snapshot();
+  await reaped(pid);
   process.kill(s.place.pid, "SIGKILL");
   await ends;
 });
@@ -227,7 +218,7 @@ test("a thousand execs cost no descriptor, and the container none of them", {
     );
   }
   await s.monitor.snapshot();
-  while (openFds(s) > before) await s.monitor.snapshot();
+  await noMoreOpen(s, before);
   assert.equal(openFds(s), before);
   assert.deepEqual(
     readdirSync(s.place.dir).filter((f) => f.startsWith(".")),

@@ -9,16 +9,15 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
-  readFileSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { Duplex } from "node:stream";
 import { fileURLToPath } from "node:url";
+import { until } from "../../conformance/harness/until.ts";
 import { encodeFrame, type Frame, FrameReader, PayloadReader, PayloadWriter } from "../../src/lib/wire.ts";
 import { Monitor } from "../../src/monitor/monitor.ts";
 import type { MonitorError } from "../../src/monitor/monitor-error.ts";
@@ -405,32 +404,14 @@ export function parseLog(content: string): { stdout: string; stderr: string; rec
   return texts;
 }
 
-/** Fields of /proc/PID/stat that matter here; undefined when there is no such process. */
-export async function processState(pid: number): Promise<{ state: string; parent: number } | undefined> {
-  const text = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => undefined);
-  const fields = text?.slice(text.lastIndexOf(")") + 2).split(" ");
-  return fields === undefined ? undefined : { state: fields[0] ?? "", parent: Number(fields[1]) };
-}
-
 /** How many descriptors the monitor has open. */
 export function openFds(s: Sandbox): number {
   return readdirSync(`/proc/${s.place.pid}/fd`).length;
 }
 
-/** Waits until no process of the machine has this text in its command line. */
-export async function gone(text: string): Promise<void> {
-  for (;;) {
-    const found = readdirSync("/proc").filter((pid) => {
-      if (!/^\d+$/.test(pid)) return false;
-      try {
-        return readFileSync(`/proc/${pid}/cmdline`, "latin1").includes(text);
-      } catch {
-        return false;
-      }
-    });
-    if (found.length === 0) return;
-    await new Promise((resolve) => setImmediate(resolve));
-  }
+/** Waits until the monitor has no more descriptors open than that. */
+export async function noMoreOpen(s: Sandbox, fds: number): Promise<void> {
+  await until(`the monitor has ${fds} descriptors open`, () => openFds(s) <= fds);
 }
 
 function killIfAlive(pid: number): void {

@@ -4,8 +4,10 @@ import { readdirSync, readFileSync } from "node:fs";
 import { createConnection } from "node:net";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
+import { setImmediate as breathe } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { patience } from "../../conformance/harness/patience.ts";
+import { until } from "../../conformance/harness/until.ts";
 import { encodeFrame } from "../../src/lib/wire.ts";
 import { MonitorConnection, nextSeq } from "../../src/monitor/connection.ts";
 import { MonitorError } from "../../src/monitor/monitor-error.ts";
@@ -17,13 +19,13 @@ import {
   createRequest,
   execRequest,
   Node,
-  processState,
   remove,
   run,
   Sandbox,
   script,
   startCall,
 } from "./monitor-fixture.ts";
+import { processState } from "./processes.ts";
 
 const node = new Node();
 after(() => node[Symbol.asyncDispose]());
@@ -56,8 +58,8 @@ async function none(s: Sandbox): Promise<void> {
 
 /** Waits until the monitor has no child at all. */
 async function childless(s: Sandbox): Promise<void> {
-  while (readFileSync(`/proc/${s.place.pid}/task/${s.place.pid}/children`, "utf8").trim() !== "")
-    await new Promise((resolve) => setImmediate(resolve));
+  const children = `/proc/${s.place.pid}/task/${s.place.pid}/children`;
+  await until("the monitor has no child", () => readFileSync(children, "utf8").trim() === "");
 }
 
 describe("a runtime that", () => {
@@ -142,7 +144,7 @@ describe("a runtime that", () => {
   test("daemonises twice still has its process adopted", async () => {
     using s = await node.sandbox();
     const { pid } = await create(s, "(setsid sh -c 'setsid sleep 1000 & echo $! > '$1 )");
-    assert.equal((await processState(pid))?.parent, s.place.pid);
+    assert.equal(processState(pid)?.parent, s.place.pid);
     await s.monitor.signal("c", 15);
     assert.equal((await s.exited("c")).siStatus, 15);
   });
@@ -228,7 +230,7 @@ test("a request sent again gets the first reply, and one in flight is joined", a
     connection.close();
   };
   await ask(true);
-  while ((await s.monitor.snapshot()).length === 0);
+  await until("the container is known", async () => (await s.monitor.snapshot()).length > 0);
   await ask(false);
   await ask(false);
   assert.equal(replies.length, 2);
@@ -249,7 +251,7 @@ test("a client that reads nothing loses its connection, and nobody else notices"
   for (let i = 0; i < 200_000 && !deaf.destroyed; i++) {
     if (!deaf.write(encodeFrame(MESSAGE.snapshot, BigInt(i), Buffer.alloc(0)))) {
       if (i % 5000 === 0) assert.deepEqual(await s.monitor.snapshot(), []);
-      await new Promise((resolve) => setImmediate(resolve));
+      await breathe();
       if (deaf.writableLength > 500_000) break;
     }
   }
@@ -348,7 +350,7 @@ test("a daemon killed at any point finds the truth when it is back", { timeout: 
     let [container] = await s.monitor.snapshot();
     while (container?.state === "creating" || container?.state === "starting") [container] = await s.monitor.snapshot();
     if (container !== undefined && container.state !== "exited") {
-      assert.equal((await processState(container.pid))?.parent, s.place.pid);
+      assert.equal(processState(container.pid)?.parent, s.place.pid);
       await s.monitor.signal("c", 9).catch(() => undefined);
     }
     while (container !== undefined && container.state !== "exited") [container] = await s.monitor.snapshot();

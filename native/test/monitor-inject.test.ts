@@ -63,7 +63,7 @@ async function begun(life: Life, scenario: Scenario): Promise<number | undefined
   try {
     await life.ask("HELLO", () => life.connected());
   } catch (error) {
-    if (scenario.fromBirth === true && !(await life.isAlive())) return undefined;
+    if (scenario.fromBirth === true && !life.isAlive) return undefined;
     throw error;
   }
   return life.fds;

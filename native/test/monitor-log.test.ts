@@ -18,6 +18,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { after, test } from "node:test";
 import { patience } from "../../conformance/harness/patience.ts";
+import { until } from "../../conformance/harness/until.ts";
 import { MonitorError } from "../../src/monitor/monitor-error.ts";
 import { bundle, createRequest, Node, parseLog, remove, run, type Sandbox, startCall } from "./monitor-fixture.ts";
 
@@ -103,7 +104,7 @@ test("100 MB arrive whole and in order while the log is rotated all the time", {
     }
     rotated += 1;
     // As fast as a replaced file is seen to grow, up to the end.
-    while (running && statSync(b.logPath).size < 1_000_000) await new Promise((resolve) => setImmediate(resolve));
+    await until("the new file grows", () => !running || statSync(b.logPath).size >= 1_000_000);
   }
   const { logLostBytes } = await exit;
   const files = readdirSync(b.bundle)

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, test } from "node:test";
 import { patience } from "../../conformance/harness/patience.ts";
+import { until } from "../../conformance/harness/until.ts";
 import { collect, exec, Node, remove, run, type Sandbox, script } from "./monitor-fixture.ts";
 
 const node = new Node();
@@ -17,7 +18,7 @@ function dirtyKib(s: Sandbox): number {
 }
 
 async function idle(s: Sandbox): Promise<void> {
-  while (dirtyKib(s) > IDLE_KIB) await new Promise((resolve) => setImmediate(resolve));
+  await until(`the monitor has at most ${IDLE_KIB} KiB of its own`, () => dirtyKib(s) <= IDLE_KIB);
 }
 
 test("many clients and commands at once leave no memory behind", { skip, timeout: patience(60_000) }, async () => {

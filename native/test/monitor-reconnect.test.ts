@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { createConnection, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { until } from "../../conformance/harness/until.ts";
 import { Monitor } from "../../src/monitor/monitor.ts";
 import type { MonitoredContainer } from "../../src/monitor/monitored-container.ts";
 import { Node, script } from "./monitor-fixture.ts";
@@ -41,7 +42,7 @@ test("a connection that breaks is made again: requests in flight are answered, h
   const argv = [script(s.place, "runtime", `echo x >> ${marker}; sleep 0.3; sleep 1000 & echo $! > $1`), "@pid-file"];
   const request = { argv, env: [], deadlineMs: 10_000, cwd: "/", logPath: "", uid: 0, gid: 0, stdin: false };
   const creating = monitor.create("c", { ...request, env: ["PATH=/usr/bin:/bin"] });
-  while ((await s.monitor.snapshot()).length === 0);
+  await until("the container is known", async () => (await s.monitor.snapshot()).length > 0);
   cut();
   const { pid } = await creating;
   assert.equal((await s.monitor.snapshot())[0]?.pid, pid);

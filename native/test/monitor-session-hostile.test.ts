@@ -16,14 +16,15 @@ import {
   type Bundle,
   collect,
   exec,
-  gone,
   Node,
+  noMoreOpen,
   openFds,
   remove,
   run,
   type Sandbox,
   streamRequest,
 } from "./monitor-fixture.ts";
+import { gone } from "./processes.ts";
 
 const node = new Node();
 after(() => node[Symbol.asyncDispose]());
@@ -79,7 +80,7 @@ async function speak(s: Sandbox, bytes: Buffer, listenTo: number): Promise<void>
 
 async function nothingLeft(s: Sandbox, fds: number): Promise<void> {
   await gone(MARKER);
-  while (openFds(s) > fds) await s.monitor.snapshot();
+  await noMoreOpen(s, fds);
   assert.equal(openFds(s), fds);
   assert.deepEqual(
     readdirSync(s.place.dir).filter((f) => f.startsWith(".")),

@@ -7,15 +7,16 @@ import {
   collect,
   exec,
   execRequest,
-  gone,
   hears,
   Node,
+  noMoreOpen,
   openFds,
   remove,
   run,
   script,
   streamRequest,
 } from "./monitor-fixture.ts";
+import { gone } from "./processes.ts";
 
 const node = new Node();
 after(() => node[Symbol.asyncDispose]());
@@ -74,7 +75,7 @@ for (const runtime of ["crun", "runc"]) {
             assert.match(error.what, /nonexistent/);
             return true;
           });
-      while (openFds(s) > before) await s.monitor.snapshot();
+      await noMoreOpen(s, before);
       assert.deepEqual(
         readdirSync(s.place.dir).filter((f) => f.startsWith(".")),
         [],
@@ -195,7 +196,7 @@ test("more sessions than a monitor has room for are refused, and commands withou
     await assert.rejects(refused, (error) => error instanceof MonitorError && error.monitorCode === "LIMIT");
   assert.equal((await s.monitor.execSync("c1", execRequest(b, ["true"]))).status, 0);
   for (const session of sessions) session[Symbol.dispose]();
-  while (openFds(s) > before) await s.monitor.snapshot();
+  await noMoreOpen(s, before);
   await remove(s, b);
 });
 

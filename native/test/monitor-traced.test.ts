@@ -4,7 +4,8 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { after, test } from "node:test";
 import { patience } from "../../conformance/harness/patience.ts";
-import { execRequest, Node, processState, remove, run } from "./monitor-fixture.ts";
+import { execRequest, Node, remove, run } from "./monitor-fixture.ts";
+import { inState } from "./processes.ts";
 
 const node = new Node();
 after(() => node[Symbol.asyncDispose]());
@@ -31,7 +32,7 @@ test("a container that has ended and is held by a tracer costs nothing, and is t
   try {
     assert.equal(String((await once(tracer.stdout, "data"))[0]), "seized");
     await s.monitor.signal("c1", 9);
-    while ((await processState(pid))?.state !== "Z") await s.monitor.snapshot();
+    await inState(pid, "Z");
     const before = ticks(s.place.pid);
     const command = execRequest(clock, ["sleep", "1000"], { timeoutMs: 1000 });
     assert.equal((await s.monitor.execSync("c2", command)).outcome, "timedOut");

@@ -4,7 +4,8 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
-import { binary, until } from "./launcher-fixture.ts";
+import { until } from "../../conformance/harness/until.ts";
+import { binary } from "./launcher-fixture.ts";
 
 function children(pid: number): number[] {
   return readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").split(" ").filter(Boolean).map(Number);

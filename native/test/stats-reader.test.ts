@@ -3,11 +3,13 @@ import assert from "node:assert/strict";
 import { mkdirSync, readdirSync, readFileSync, rmdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
+import { until } from "../../conformance/harness/until.ts";
 import type { Launcher } from "../../src/launcher/launcher.ts";
 import type { StatsReading, StatsSet } from "../../src/launcher/stats-protocol.ts";
 import { StatsReader } from "../../src/launcher/stats-reader.ts";
 import { PayloadReader, PayloadWriter } from "../../src/lib/wire.ts";
-import { binary, isAlive, mounts, options, RawLauncher, Site, until } from "./launcher-fixture.ts";
+import { binary, mounts, options, RawLauncher, Site } from "./launcher-fixture.ts";
+import { isAlive } from "./processes.ts";
 
 const kept = (name: string, directory = 0) => ({ level: 1, keep: true, directory, name });
 
