@@ -13,7 +13,7 @@ export class SocketTransport implements Transport {
 
   /**
    * @param head what was read of the client already
-   * @param idleMs how long nothing may be sent or received
+   * @param idleMs how long nothing may be sent or received; what the kernel takes of a long write counts as well
    */
   constructor(socket: Socket, head: Buffer, idleMs: number) {
     this.#socket = socket;
@@ -25,9 +25,12 @@ export class SocketTransport implements Transport {
     socket.on("drain", () => this.#drain());
     socket.on("data", (chunk: Buffer) => this.#receiver?.data(chunk));
     socket.on("error", gone);
-    socket.on("end", () => gone(new DomainError("unavailable", "the client has gone away")));
+    socket.on("end", () => {
+      // After our end a client may have no more to say and still read.
+      if (this.#receiver !== undefined) gone(new DomainError("unavailable", "the client has gone away"));
+    });
     socket.on("close", () => {
-      clearInterval(this.#linger);
+      clearTimeout(this.#linger);
       gone(new DomainError("unavailable", "the client has gone away"));
     });
     socket.pause();
@@ -77,13 +80,9 @@ export class SocketTransport implements Transport {
     this.#drain();
     // What still comes is read and dropped: closing with unread bytes would make the kernel discard the last answers.
     this.#socket.resume();
-    this.#socket.end();
-    let left = -1;
-    this.#linger = setInterval(() => {
-      if (left === this.backlogBytes) this.#socket.destroy();
-      left = this.backlogBytes;
-    }, LINGER_MS / 2);
-    this.#linger.unref();
+    this.#socket.end(() => {
+      this.#linger = setTimeout(() => this.#socket.destroy(), LINGER_MS).unref();
+    });
   }
 
   destroy(): void {

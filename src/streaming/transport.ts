@@ -11,7 +11,10 @@ export interface Transport {
   /** Nothing more is read, apart from what is under way. */
   pause(): void;
   resume(): void;
-  /** Sends what was written, then ends; a client that does not take it is left behind. */
+  /**
+   * Sends what was written, then ends. A client is left behind that takes nothing of it for as long as nothing may be said on
+   * the connection, or that was given all of it and does not end its side within {@link LINGER_MS}.
+   */
   end(): void;
   /** Ends at once. */
   destroy(): void;
@@ -36,5 +39,8 @@ export const HIGH_WATER_BYTES = 256 * 1024;
 /** Answers that a client provokes and does not take: beyond this it gets no more. */
 export const MAX_ANSWER_BYTES = 512 * 1024;
 
-/** A client that takes nothing for this long after the end is left behind. */
-export const LINGER_MS = 10_000;
+/**
+ * For a client to read what the kernel holds for it, and to end its side. Closing before that loses it when the client says
+ * anything more. As long as the library for WebSockets waits.
+ */
+export const LINGER_MS = 30_000;

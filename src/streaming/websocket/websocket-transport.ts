@@ -6,7 +6,7 @@ import { HIGH_WATER_BYTES, MAX_ANSWER_BYTES, type MessageTransport, type Receive
 export interface WebSocketTransportOptions {
   /** Messages are text, not binary. */
   readonly isText: boolean;
-  /** How long nothing may be sent or received. */
+  /** How long nothing may be sent or received; what the kernel takes of a long write counts as well. */
   readonly idleMs: number;
 }
 
@@ -17,6 +17,9 @@ export class WebSocketTransport implements MessageTransport {
   readonly #isText: boolean;
   #receiver: Receiver | undefined;
   #draining: PromiseWithResolvers<void> | undefined;
+  #isEnding = false;
+  /** A message has reached the kernel. */
+  readonly #sent = () => this.#farewell();
 
   constructor(webSocket: WebSocket, socket: Socket, { isText, idleMs }: WebSocketTransportOptions) {
     this.#webSocket = webSocket;
@@ -29,7 +32,7 @@ export class WebSocketTransport implements MessageTransport {
     socket.on("drain", () => this.#drain());
     webSocket.on("message", (data: Buffer) => this.#receiver?.data(data));
     webSocket.on("ping", (data: Buffer) => {
-      if (this.backlogBytes < MAX_ANSWER_BYTES) webSocket.pong(data);
+      if (this.backlogBytes < MAX_ANSWER_BYTES) webSocket.pong(data, undefined, this.#sent);
     });
     // The library tells the client, and ends the connection.
     webSocket.on("error", (error) => this.#gone(error));
@@ -45,12 +48,12 @@ export class WebSocketTransport implements MessageTransport {
   write(parts: readonly Buffer[]): void {
     if (this.#receiver === undefined) return;
     for (const part of parts) {
-      if (part.length > 0) this.#webSocket.send(part, { binary: !this.#isText });
+      if (part.length > 0) this.#webSocket.send(part, { binary: !this.#isText }, this.#sent);
     }
   }
 
   ping(): void {
-    if (this.#receiver !== undefined && this.backlogBytes === 0) this.#webSocket.ping();
+    if (this.#receiver !== undefined && this.backlogBytes === 0) this.#webSocket.ping(undefined, undefined, this.#sent);
   }
 
   get backlogBytes(): number {
@@ -75,14 +78,20 @@ export class WebSocketTransport implements MessageTransport {
     if (this.#receiver === undefined) return;
     this.#receiver = undefined;
     this.#drain();
+    this.#isEnding = true;
     this.#webSocket.resume(); // for the client's farewell
-    this.#webSocket.close(1000);
+    this.#farewell();
   }
 
   destroy(): void {
     this.#receiver = undefined;
     this.#webSocket.terminate();
     this.#drain();
+  }
+
+  /** From the farewell on the library gives a client LINGER_MS, however much it still has to take: that comes before. */
+  #farewell(): void {
+    if (this.#isEnding && this.backlogBytes === 0) this.#webSocket.close(1000);
   }
 
   #drain(): void {
