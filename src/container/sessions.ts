@@ -33,15 +33,19 @@ export async function openExec(
 ): Promise<MonitorSession> {
   const entry = ports.handlers.requireOf(sandbox);
   const monitor = ports.monitors.require(sandbox.id);
-  await using call = await execCall(ports.paths, entry, { sandbox, id, monitor }, request);
-  const { argv, env, deadlineMs, process, owner } = call;
   const { stdin, stdout, stderr, tty } = request;
   const streams = { stdin, stdout, stderr: stderr && !tty, terminal: tty, width: 0, height: 0 };
-  return await explained(
-    `${entry.handler.name} exec`,
-    () => monitor.exec(id, { argv, env, deadlineMs, process, owner, ...streams }, signal),
-    monitor,
-  );
+  using opened = new DisposableStack();
+  let session: MonitorSession;
+  {
+    // What it holds may fail to go when the command runs already.
+    await using call = await execCall(ports.paths, entry, { sandbox, id, monitor }, request);
+    const { argv, env, deadlineMs, process, owner } = call;
+    const open = () => monitor.exec(id, { argv, env, deadlineMs, process, owner, ...streams }, signal);
+    session = opened.use(await explained(`${entry.handler.name} exec`, open, monitor));
+  }
+  opened.move();
+  return session;
 }
 
 /** The streams of the container's first process, from now on. It may be created and not started yet. */
