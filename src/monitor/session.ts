@@ -161,6 +161,7 @@ export class MonitorSession implements Disposable {
 
   #over(exit: StreamExit | undefined): void {
     this.#isOver = true;
+    this.#answered.reject(lost(this.#request.what, "it ended before it was answered")); // nothing, after the answer
     void this.#output.drained.then(() => this.#ended.resolve(exit));
     this.#output.end();
     this.#socket.destroy();
