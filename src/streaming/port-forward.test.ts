@@ -5,7 +5,10 @@ import { it } from "node:test";
 import { SpdyClient } from "../../conformance/harness/spdy-client.ts";
 import { WebSocketClient } from "../../conformance/harness/websocket-client.ts";
 import { forward } from "./forward.ts";
+import { MemoryTransport } from "./spdy/memory-transport.fixture.ts";
 import { portForward, start } from "./streaming-server.fixture.ts";
+import { portForwardChannels } from "./websocket/channel-protocol.ts";
+import { WebSocketPortForward } from "./websocket/websocket-port-forward.ts";
 
 const protocols = ["portforward.k8s.io"];
 const tunnelProtocol = "SPDY/3.1+portforward.k8s.io";
@@ -121,8 +124,77 @@ it("gives a pod that has ended its side, and reads late, all that the client has
     }
     setImmediate(reads.resolve);
   }
-  await forward({ input: input(), write: async () => {}, end: ended.resolve }, connection);
+  const client = { input: input(), isInputOpen: true, write: async () => {}, end: ended.resolve };
+  await forward(client, connection);
   assert.equal(await received.promise, sent);
+});
+
+it("gives a pod that has ended its side, and reads late, all that was received over a WebSocket before that", async (t) => {
+  const accepted = Promise.withResolvers<Socket>();
+  using pod = await listening((socket) => accepted.resolve(socket.pause()));
+  const connection = connect({ port: pod.port, host: "127.0.0.1", allowHalfOpen: true });
+  const protocol = portForwardChannels["v4.channel.k8s.io"] ?? assert.fail("no such protocol");
+  const transport = Object.assign(new MemoryTransport(), { ping: () => {} });
+  const forwards = new WebSocketPortForward(transport, [pod.port], protocol, () => {});
+  const over = forwards.run(async () => connection, new AbortController().signal);
+  const socket = await accepted.promise;
+  t.after(() => {
+    connection.destroy();
+    socket.destroy();
+  });
+  let sent = 0;
+  const receive = () => {
+    sent += 64 << 10;
+    forwards.data(Buffer.alloc(1 + (64 << 10)));
+    return new Promise((resolve) => setImmediate(resolve));
+  };
+  // Until the kernel takes no more; and then some that node:net does not take either.
+  while (connection.writableLength === 0) await receive();
+  for (let more = 0; more < 8; more += 1) await receive();
+  const ended = once(connection, "end");
+  socket.end();
+  await ended;
+  let received = 0;
+  socket.on("data", (data) => (received += data.length)).resume();
+  await Promise.all([over, once(socket, "close")]);
+  assert.equal(received, sent);
+});
+
+/** A pod that has ended its side and never reads, and a client that has sent it more than the kernel takes. */
+async function stuck(isInputOpen: boolean) {
+  const pod = await listening((socket) => socket.pause().end());
+  const connection = connect({ port: pod.port, host: "127.0.0.1", allowHalfOpen: true });
+  await once(connection, "connect");
+  const rest = Promise.withResolvers<void>();
+  async function* input() {
+    while (connection.writableLength === 0 && !connection.destroyed) yield Buffer.alloc(64 << 10);
+    await rest.promise;
+  }
+  const client = { input: input(), isInputOpen, write: async () => {}, end: () => {} };
+  const dispose = () => {
+    rest.resolve();
+    connection.destroy();
+    pod[Symbol.dispose]();
+  };
+  return { client, connection, rest, [Symbol.dispose]: dispose };
+}
+
+it("gives up a pod that takes nothing for long when both have ended", async () => {
+  using one = await stuck(false);
+  one.rest.resolve();
+  await forward(one.client, one.connection, 20);
+  assert.ok(one.connection.destroyed);
+});
+
+it("does not give up a pod that takes nothing for long while its client may send more", async () => {
+  using one = await stuck(true);
+  const over = forward(one.client, one.connection, 20);
+  await once(one.connection, "timeout");
+  await once(one.connection, "timeout");
+  assert.ok(!one.connection.destroyed);
+  one.connection.destroy();
+  one.rest.resolve();
+  await over;
 });
 
 for (const when of ["while it is served", "before its pair is there"]) {

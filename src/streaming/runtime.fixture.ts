@@ -1,6 +1,5 @@
 import { once } from "node:events";
-import { connect } from "node:net";
-import type { Duplex } from "node:stream";
+import { connect, type Socket } from "node:net";
 import { DomainError } from "../lib/errors.ts";
 import type { AttachRequest, ExecRequest, OutputChunk, Runtime, Session, TerminalSize } from "./runtime.ts";
 
@@ -102,7 +101,7 @@ export class FakeRuntime implements Runtime {
     return this.exec({ ...request, command: [] });
   }
 
-  async dial(_sandboxId: string, port: number, signal: AbortSignal): Promise<Duplex> {
+  async dial(_sandboxId: string, port: number, signal: AbortSignal): Promise<Socket> {
     const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
     await once(socket, "connect", { signal });
     return socket;

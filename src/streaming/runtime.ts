@@ -1,4 +1,4 @@
-import type { Duplex } from "node:stream";
+import type { Socket } from "node:net";
 
 /** In characters, as a terminal counts. */
 export interface TerminalSize {
@@ -50,5 +50,5 @@ export interface Runtime {
   exec(request: ExecRequest, signal: AbortSignal): Promise<Session>;
   attach(request: AttachRequest, signal: AbortSignal): Promise<Session>;
   /** A connection to 127.0.0.1, else ::1, at `port` in the sandbox's network. Half-closes both ways. */
-  dial(sandboxId: string, port: number, signal: AbortSignal): Promise<Duplex>;
+  dial(sandboxId: string, port: number, signal: AbortSignal): Promise<Socket>;
 }

@@ -1,4 +1,4 @@
-import type { Duplex } from "node:stream";
+import type { Socket } from "node:net";
 import { messageOf } from "../../lib/errors.ts";
 import { forward } from "../forward.ts";
 import { resetStatus } from "./frames.ts";
@@ -10,7 +10,7 @@ import type { SpdyStream } from "./spdy-stream.ts";
 export const portForwardProtocol = "portforward.k8s.io";
 
 export interface PortForwardPorts {
-  dial(port: number, signal: AbortSignal): Promise<Duplex>;
+  dial(port: number, signal: AbortSignal): Promise<Socket>;
   /** How long the second stream of a pair may take. */
   readonly creationMs: number;
   /** Told once when the client leaves. */
@@ -28,7 +28,7 @@ interface Pair {
 export class SpdyPortForward implements StreamAcceptor {
   readonly #ports: PortForwardPorts;
   readonly #incomplete = new Map<string, Pair>();
-  readonly #open = new Set<Duplex>();
+  readonly #open = new Set<Socket>();
   readonly #life: AbortSignal;
 
   /** @param life ends all connections when it aborts, which it does when the client has gone */
@@ -92,7 +92,7 @@ export class SpdyPortForward implements StreamAcceptor {
     }
   }
 
-  async #dial(port: number, data: SpdyStream, error: SpdyStream): Promise<Duplex | undefined> {
+  async #dial(port: number, data: SpdyStream, error: SpdyStream): Promise<Socket | undefined> {
     try {
       const pod = await this.#ports.dial(port, this.#life);
       if (!this.#life.aborted) return pod;

@@ -1,4 +1,4 @@
-import type { Duplex } from "node:stream";
+import type { Socket } from "node:net";
 import { messageOf } from "../../lib/errors.ts";
 import { forward } from "../forward.ts";
 import { Inbox } from "../inbox.ts";
@@ -34,7 +34,7 @@ export class WebSocketPortForward implements Receiver {
   }
 
   /** Resolves when all connections have ended; never rejects. */
-  async run(dial: (port: number, signal: AbortSignal) => Promise<Duplex>, signal: AbortSignal): Promise<void> {
+  async run(dial: (port: number, signal: AbortSignal) => Promise<Socket>, signal: AbortSignal): Promise<void> {
     this.#ports.forEach((port, index) => {
       const bytes = Buffer.alloc(2);
       bytes.writeUInt16LE(port, 0);
@@ -59,7 +59,7 @@ export class WebSocketPortForward implements Receiver {
   async #serve(
     index: number,
     input: Inbox,
-    dial: (port: number, signal: AbortSignal) => Promise<Duplex>,
+    dial: (port: number, signal: AbortSignal) => Promise<Socket>,
     signal: AbortSignal,
   ): Promise<void> {
     const port = this.#ports[index] ?? 0;
@@ -72,8 +72,8 @@ export class WebSocketPortForward implements Receiver {
       const destroy = () => pod.destroy();
       signal.addEventListener("abort", destroy, { once: true });
       if (signal.aborted) destroy();
-      // A client cannot end its half here, so the pod's end is that of both.
-      await forward({ input, write, end: () => input.close() }, pod);
+      // A client cannot end its half here, so the pod's end is that of both. What was received by then is the pod's.
+      await forward({ input, isInputOpen: false, write, end: () => input.end() }, pod);
       signal.removeEventListener("abort", destroy);
     } catch (error) {
       this.#send(2 * index + 1, Buffer.from(`error forwarding port ${port}: ${messageOf(error)}`));
