@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import { channel } from "node:diagnostics_channel";
+import { once } from "node:events";
+import type { Socket } from "node:net";
 import { it } from "node:test";
 import { type ClientStream, SpdyClient } from "../../conformance/harness/spdy-client.ts";
 import { cat } from "./runtime.fixture.ts";
@@ -160,6 +163,24 @@ it("gives up on a client that does not open its streams", async () => {
   await client.closed;
   assert.equal(node.runtime.sessions.length, 0);
   assert.match(node.lines.join("\n"), /has not opened its streams: error, stderr/);
+});
+
+it("waits for the end of a client that it gave up on, which would lose its goodbye otherwise", async () => {
+  const sockets: Socket[] = [];
+  const remember = (message: unknown) => void sockets.push((message as { readonly socket: Socket }).socket);
+  await using node = await start(undefined, { creationMs: 20 });
+  const connections = channel("net.server.socket");
+  connections.subscribe(remember);
+  const client = await SpdyClient.connect(node.server.url(exec("stdout")), v4);
+  connections.unsubscribe(remember);
+  const [socket] = sockets;
+  assert.ok(socket !== undefined && sockets.length === 1);
+  let hasClientEnded = false;
+  socket.on("end", () => (hasClientEnded = true));
+  await once(socket, "close");
+  await client.closed;
+  assert.equal(client.goAway, 0);
+  assert.ok(hasClientEnded);
 });
 
 it("refuses streams that were not asked for, and those that are there", async () => {

@@ -179,7 +179,8 @@ export class StreamingServer implements AsyncDisposable {
       log.info("stream ended", { ...fieldsOf(asked), ...withoutCommand(asked, outcome), ms });
     } catch (error) {
       if (error instanceof Refusal) refuse(upgrade.socket, error);
-      else upgrade.socket.destroy();
+      // What says goodbye after it was agreed on ends by itself.
+      else if (!upgrade.socket.writableEnded) upgrade.socket.destroy();
       // Who has no token shall not fill the log either.
       if (asked === undefined) log.debug("stream refused", { error: messageOf(error) });
       else log.warn("stream failed", { ...fieldsOf(asked), error: messageOf(error) });
