@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import type { Operation, Operations } from "../launcher/operations.ts";
-import { DomainError, type ErrorKind, hasCode, invalidArgument, isExhausted, messageOf } from "../lib/errors.ts";
+import { DomainError, hasCode, invalidArgument, kindOf, messageOf } from "../lib/errors.ts";
 import type { ContainerConfig } from "../oci/config.ts";
 import type { ImageVolume } from "../oci/spec/input.ts";
 import { imageVolumes } from "../oci/spec/mounts.ts";
@@ -56,16 +56,12 @@ function notMounted(error: unknown, index: number, { mounts }: ContainerConfig):
   const prefix = `${IMAGE_VOLUME_FAILED}: config.mounts[${index}]`;
   const faults = { ENOENT: "does not exist", ENOTDIR: "is no directory", ELOOP: "is a loop of symbolic links" };
   const fault = Object.entries(faults).find(([code]) => imageSubPath !== "" && hasCode(error, code));
-  if (fault === undefined) return new DomainError(kindOf(error), `${prefix}: ${messageOf(error)}`, { cause: error });
+  if (fault === undefined) {
+    // What a retry may get round is told as such, and not as a fault of ours.
+    return new DomainError(kindOf(error) ?? "internal", `${prefix}: ${messageOf(error)}`, { cause: error });
+  }
   const where = `${prefix}.image_sub_path ${JSON.stringify(imageSubPath)}`;
   return invalidArgument(`${where} ${fault[1]} in image ${JSON.stringify(image?.image)}`);
-}
-
-/** What a retry may get round is told as such, and not as a fault of ours. */
-function kindOf(error: unknown): ErrorKind {
-  if (error instanceof DomainError) return error.kind;
-  if (hasCode(error, "ETIMEDOUT")) return "deadlineExceeded";
-  return isExhausted(error) ? "resourceExhausted" : "internal";
 }
 
 /** What frees the mounts of `mountImages`. */

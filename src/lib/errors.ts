@@ -52,6 +52,13 @@ export function isExhausted(error: unknown): boolean {
   return exhausted.some((code) => hasCode(error, code));
 }
 
+/** What an error says of itself that nobody classified by hand: ours, a limit of time, a want of resources; else undefined. */
+export function kindOf(error: unknown): ErrorKind | undefined {
+  if (error instanceof DomainError) return error.kind;
+  if (hasCode(error, "ETIMEDOUT")) return "deadlineExceeded";
+  return isExhausted(error) ? "resourceExhausted" : undefined;
+}
+
 /** The text of anything that was thrown. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

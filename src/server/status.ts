@@ -1,5 +1,5 @@
 import { type ServiceError, status } from "@grpc/grpc-js";
-import { DomainError, type ErrorKind, hasCode, isExhausted, messageOf } from "../lib/errors.ts";
+import { type ErrorKind, kindOf, messageOf } from "../lib/errors.ts";
 
 /** A status travels in one HTTP/2 header block; clients may refuse more than 8 KiB of it, percent-encoding included. */
 const MAX_MESSAGE_BYTES = 8 * 1024 - 512;
@@ -22,14 +22,13 @@ export function toStatus(error: unknown): Pick<ServiceError, "code" | "details">
 }
 
 function codeOf(error: unknown): status {
-  if (error instanceof DomainError) return codes[error.kind];
+  const kind = kindOf(error);
+  if (kind !== undefined) return codes[kind];
   if (error instanceof SuppressedError) return codeOf(error.suppressed);
   // Of several that failed together; their texts are in its own.
   if (error instanceof AggregateError) return codeOf(error.errors[0]);
   if (error instanceof DOMException && error.name === "TimeoutError") return status.DEADLINE_EXCEEDED;
   if (error instanceof Error && error.name === "AbortError") return status.CANCELLED;
-  if (hasCode(error, "ETIMEDOUT")) return status.DEADLINE_EXCEEDED;
-  if (isExhausted(error)) return status.RESOURCE_EXHAUSTED;
   if (isSystemError(error)) return status.INTERNAL;
   return status.UNKNOWN; // what Go servers answer for an error that nobody classified
 }
