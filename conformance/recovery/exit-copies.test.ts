@@ -1,33 +1,48 @@
 import assert from "node:assert/strict";
-import { access, readdir, readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
 import { parseExitRecord } from "../../src/monitor/record.ts";
-import { containerConfig, sandboxConfig } from "../harness/cri-configs.ts";
-import { changedUntil } from "../harness/event.ts";
+import type { SandboxOptions } from "../harness/cri-configs.ts";
+import { changedUntil, exists, written } from "../harness/event.ts";
+import { patience } from "../harness/patience.ts";
+import { Pod } from "../harness/pod.ts";
 import { simulateReboot } from "../harness/reboot.ts";
 import { TestNode } from "../harness/test-node.ts";
+import { endOf, until } from "../harness/until.ts";
 import { processes } from "./processes.ts";
+
+const soon = () => AbortSignal.timeout(patience(30_000));
+
+/** A pod, and how a container of it is started that ends with 7 when it is told to. */
+async function trappingPod(node: TestNode, name: string, options: SandboxOptions = {}) {
+  const logDirectory = await node.logDirectory(name);
+  const pod = await Pod.run(node, name, { ...options, logDirectory });
+  const start = async (container: string) => {
+    const command = ["sh", "-c", "trap 'exit 7' TERM; echo ready; while :; do sleep 0.1; done"];
+    const logPath = `${container}.log`;
+    const id = await pod.start(container, { command, logPath });
+    // Told to end before it has set its trap, it would end otherwise, or not at all.
+    await written(join(logDirectory, logPath), "ready", soon());
+    return id;
+  };
+  return { pod, start };
+}
+
+async function pidOf({ cri }: TestNode, containerId: string): Promise<number> {
+  const { info } = await cri.call("ContainerStatus", { containerId, verbose: true });
+  return JSON.parse(info["info"] ?? "{}").pid;
+}
 
 test("an exit that nobody had stored before a reboot is told truly after it, and only that one", async () => {
   await using node = await TestNode.start();
   const { cri, server } = node;
   const exits = join(server.paths.root, "exits");
-  const config = sandboxConfig("unseen");
-  const { podSandboxId } = await cri.call("RunPodSandbox", { config });
-  const run = async (name: string) => {
-    const command = ["sh", "-c", "trap 'exit 7' TERM; echo ready; while :; do sleep 0.1; done"];
-    const request = { podSandboxId, sandboxConfig: config, config: containerConfig(name, { command }) };
-    const { containerId } = await cri.call("CreateContainer", request);
-    await cri.call("StartContainer", { containerId });
-    await cri.call("ExecSync", { containerId, cmd: ["true"], timeout: "10" });
-    return containerId;
-  };
-  const [seen, unseen, stays] = [await run("seen"), await run("unseen"), await run("stays")];
+  const { pod, start } = await trappingPod(node, "unseen");
+  const [seen, unseen, stays] = [await start("seen"), await start("unseen"), await start("stays")];
   await cri.call("StopContainer", { containerId: seen, timeout: "30" });
   const before = await cri.call("ContainerStatus", { containerId: seen });
-  const { info } = await cri.call("ContainerStatus", { containerId: unseen, verbose: true });
-  const { pid }: { pid: number } = JSON.parse(info["info"] ?? "{}");
+  const pid = await pidOf(node, unseen);
 
   await server.kill();
   process.kill(pid, "SIGTERM");
@@ -37,7 +52,7 @@ test("an exit that nobody had stored before a reboot is told truly after it, and
       (bytes) => parseExitRecord(bytes)?.state === "exited",
       () => false,
     );
-  await changedUntil(exits, isWhole, AbortSignal.timeout(30_000));
+  await changedUntil(exits, isWhole, soon());
   const record = parseExitRecord(await readFile(copy));
   assert.deepEqual(await readdir(exits), [`${unseen}.exit`]);
   await simulateReboot(server.paths);
@@ -51,34 +66,23 @@ test("an exit that nobody had stored before a reboot is told truly after it, and
   const after = await cri.call("ContainerStatus", { containerId: seen });
   assert.equal(after.status.finishedAt, before.status.finishedAt);
   assert.deepEqual(await readdir(exits), []);
-  await cri.call("StopPodSandbox", { podSandboxId });
-  await cri.call("RemovePodSandbox", { podSandboxId });
+  await pod.remove();
   await node.assertClean();
   await node.assertCleanEnd();
 });
 
 test("a copy of an exit is removed once the exit is stored", async () => {
   await using node = await TestNode.start();
-  const { cri, server } = node;
+  const { server } = node;
   const exits = join(server.paths.root, "exits");
-  const config = sandboxConfig("stored");
-  const { podSandboxId } = await cri.call("RunPodSandbox", { config });
-  const request = {
-    podSandboxId,
-    sandboxConfig: config,
-    config: containerConfig("ends", { command: ["sleep", "1000"] }),
-  };
-  const { containerId } = await cri.call("CreateContainer", request);
-  await cri.call("StartContainer", { containerId });
-  const { info } = await cri.call("ContainerStatus", { containerId, verbose: true });
-  const { pid }: { pid: number } = JSON.parse(info["info"] ?? "{}");
+  const pod = await Pod.run(node, "stored");
+  const pid = await pidOf(node, await pod.start("ends", { command: ["sleep", "1000"] }));
   await server.kill();
   process.kill(pid, "SIGKILL");
-  await changedUntil(exits, async () => (await readdir(exits)).length === 1, AbortSignal.timeout(30_000));
+  await changedUntil(exits, async () => (await readdir(exits)).length === 1, soon());
   await server.restart();
-  await changedUntil(exits, async () => (await readdir(exits)).length === 0, AbortSignal.timeout(30_000));
-  await cri.call("StopPodSandbox", { podSandboxId });
-  await cri.call("RemovePodSandbox", { podSandboxId });
+  await changedUntil(exits, async () => (await readdir(exits)).length === 0, soon());
+  await pod.remove();
   await node.assertClean();
   await node.assertCleanEnd();
 });
@@ -90,14 +94,7 @@ async function children(monitor: number): Promise<readonly number[]> {
 }
 
 async function gone(pid: number): Promise<void> {
-  const deadline = AbortSignal.timeout(30_000);
-  while (
-    await access(`/proc/${pid}`).then(
-      () => true,
-      () => false,
-    )
-  )
-    deadline.throwIfAborted();
+  await until(`process ${pid} has gone`, async () => !(await exists(`/proc/${pid}`)));
 }
 
 const ways = [
@@ -110,15 +107,10 @@ for (const { how, isServed, reboots } of ways) {
   test(`when all processes are told to end, ${how}, the monitor has gone by itself and exits are told truly`, async () => {
     await using node = await TestNode.start();
     const { cri, server } = node;
-    const config = sandboxConfig("told", { pid: "POD" });
-    const { podSandboxId } = await cri.call("RunPodSandbox", { config });
+    const { pod, start } = await trappingPod(node, "told", { pid: "POD" });
     const [monitor = 0] = await processes("nacelle-monitor");
     const [pause = 0] = await children(monitor);
-    const command = ["sh", "-c", "trap 'exit 7' TERM; echo ready; while :; do sleep 0.1; done"];
-    const request = { podSandboxId, sandboxConfig: config, config: containerConfig("told", { command }) };
-    const { containerId } = await cri.call("CreateContainer", request);
-    await cri.call("StartContainer", { containerId });
-    await cri.call("ExecSync", { containerId, cmd: ["true"], timeout: "10" });
+    const containerId = await start("told");
     const pids = (await children(monitor)).filter((pid) => pid !== pause);
     if (!isServed) await server.kill();
 
@@ -130,19 +122,12 @@ for (const { how, isServed, reboots } of ways) {
     if (reboots) await simulateReboot(server.paths);
     if (!isServed) await server.restart();
 
-    const deadline = AbortSignal.timeout(30_000);
-    for (;;) {
-      const { status } = await cri.call("ContainerStatus", { containerId });
-      // A server that goes on may not have read yet what the monitor has sent.
-      if (isServed && status.state === "CONTAINER_RUNNING") {
-        deadline.throwIfAborted();
-        continue;
-      }
-      assert.deepEqual([status.state, status.exitCode, status.reason], ["CONTAINER_EXITED", 7, "Error"]);
-      break;
-    }
-    await cri.call("StopPodSandbox", { podSandboxId });
-    await cri.call("RemovePodSandbox", { podSandboxId });
+    // A server that goes on may not have read yet what the monitor has sent.
+    const status = isServed
+      ? await endOf(cri, containerId)
+      : (await cri.call("ContainerStatus", { containerId })).status;
+    assert.deepEqual([status.state, status.exitCode, status.reason], ["CONTAINER_EXITED", 7, "Error"]);
+    await pod.remove();
     assert.deepEqual(await readdir(join(server.paths.root, "exits")), []);
     await node.assertClean();
     await node.assertCleanEnd();

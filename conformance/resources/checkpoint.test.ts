@@ -9,6 +9,7 @@ import { status } from "@grpc/grpc-js";
 import { containerConfig, sandboxConfig } from "../harness/cri-configs.ts";
 import { appeared, exists } from "../harness/event.ts";
 import { TestNode } from "../harness/test-node.ts";
+import { until } from "../harness/until.ts";
 import { FakeCriu } from "./fake-criu.ts";
 import { type Pod, pod, removePod, skipWithoutV1 } from "./limits.ts";
 
@@ -165,8 +166,7 @@ describe("a checkpoint", { skip: skipWithoutV1 }, () => {
     await cut;
     await node.server.restart();
     // Freed in the background; the server has no event for it.
-    const deadline = AbortSignal.timeout(20_000);
-    while ((await unfinished()).length > 0) deadline.throwIfAborted();
+    await until("what was not finished is freed", async () => (await unfinished()).length === 0);
     assert.ok(!(await exists(location)));
     await assertRuns();
   });

@@ -7,6 +7,7 @@ import test, { after, before, describe } from "node:test";
 import { SpdyClient } from "../harness/spdy-client.ts";
 import { exec, removePod, runPod, streamUrl } from "../harness/streams.ts";
 import { TestNode } from "../harness/test-node.ts";
+import { until } from "../harness/until.ts";
 import { WebSocketClient } from "../harness/websocket-client.ts";
 
 const megabyte = 1_000_000;
@@ -76,8 +77,7 @@ describe("a transfer", () => {
     await using undo = new AsyncDisposableStack();
     const session = undo.use(await exec(node.cri, containerId, ["sh", "-c", program], "stdout"));
     // nc does not say that it listens; each look takes some milliseconds.
-    const deadline = AbortSignal.timeout(20_000);
-    while (!(await isListenedTo())) deadline.throwIfAborted();
+    await until("nc listens", isListenedTo);
     const url = await streamUrl(node.cri, "PortForward", { podSandboxId, port: [9000] });
     const client = undo.use(await SpdyClient.connect(url, ["portforward.k8s.io"]));
     const pair = { port: "9000", requestid: "0" };

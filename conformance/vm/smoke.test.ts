@@ -8,6 +8,7 @@ import { cgroupDriver, cgroupParent } from "../harness/cgroup-driver.ts";
 import { busybox } from "../harness/cri-configs.ts";
 import { assertNoStateRows, assertNothingLeaked, type Snapshot, snapshot } from "../harness/leaks.ts";
 import { skipWithoutTools } from "../harness/tools.ts";
+import { until } from "../harness/until.ts";
 import { processes } from "../recovery/processes.ts";
 import { Installed, run } from "./installed.ts";
 
@@ -116,10 +117,12 @@ describe(`a node of systemd and cgroup v2, with the ${cgroupDriver} driver`, { s
     const hog = { command: ["dd", "if=/dev/zero", "of=/dev/null", "bs=128M", "count=1"] };
     const resources = { memory_limit_in_bytes: 33_554_432, memory_swap_limit_in_bytes: 33_554_432 };
     const { sandbox, container } = await start("hog", "crun", { ...hog, linux: { resources } });
-    const deadline = AbortSignal.timeout(patienceMs);
     // As a kubelet looks on; each look takes a second here.
-    while ((await inspect(container)).status.state !== "CONTAINER_EXITED") deadline.throwIfAborted();
-    const { status } = await inspect(container);
+    let { status } = await inspect(container);
+    await until("the hog ends", async () => {
+      if (status.state !== "CONTAINER_EXITED") ({ status } = await inspect(container));
+      return status.state === "CONTAINER_EXITED";
+    });
     assert.deepEqual([status.exitCode, status.reason], [137, "OOMKilled"]);
     await node.crictl.run("stopp", sandbox);
     await node.crictl.run("rmp", sandbox);
