@@ -43,10 +43,10 @@ static bool folder_exists(const char *path)
 }
 
 /* Takes over a file that was opened. */
-static void take(struct log *log, int fd, const struct stat *st, bool another)
+static void take(struct log *log, int fd, uint64_t size, bool another)
 {
 	log->fd = fd;
-	limit_opened(&log->limit, (uint64_t)st->st_size, another);
+	limit_opened(&log->limit, size, another);
 	log->news |= limit_settle(&log->limit);
 }
 
@@ -73,7 +73,7 @@ int log_open(struct log *log, const char *path)
 		return 0;
 	if (fd < 0)
 		return fd;
-	take(log, fd, &st, true);
+	take(log, fd, (uint64_t)st.st_size, true);
 	return 0;
 }
 
@@ -87,7 +87,7 @@ int log_make(struct log *log)
 	fd = open_file(log->path, O_CREAT, &st);
 	if (fd < 0)
 		return fd;
-	take(log, fd, &st, true);
+	take(log, fd, (uint64_t)st.st_size, true);
 	return 0;
 }
 
@@ -105,31 +105,36 @@ static int repair(struct log *log)
 	return 0;
 }
 
-int log_reopen(struct log *log, uint64_t *inode)
+int log_next_open(struct log *log, struct log_next *next)
 {
 	struct stat old;
 	struct stat st;
-	bool same;
-	int fd;
 
-	*inode = 0;
+	*next = (struct log_next){ .fd = -1 };
 	if (log->path[0] == 0)
 		return 0;
-	fd = open_file(log->path, O_CREAT, &st);
-	if (fd < 0)
-		return fd;
-	*inode = st.st_ino;
-	same = log->fd >= 0 && fstat(log->fd, &old) == 0 && old.st_ino == st.st_ino && old.st_dev == st.st_dev;
-	/* What cannot be repaired now stays as it is, unless there are more records to come to it. */
-	if (repair(log) != 0 && !same)
-		log->torn = false;
-	if (log->fd >= 0)
-		(void)close(log->fd);
-	if (fstat(fd, &st) < 0)
-		st.st_size = 0;
-	take(log, fd, &st, !same);
-	log->retry_at = 0;
+	next->fd = open_file(log->path, O_CREAT, &st);
+	if (next->fd < 0)
+		return next->fd;
+	next->inode = st.st_ino;
+	next->same = log->fd >= 0 && fstat(log->fd, &old) == 0 && old.st_ino == st.st_ino && old.st_dev == st.st_dev;
+	(void)repair(log);
+	next->size = fstat(next->fd, &st) < 0 ? 0 : (uint64_t)st.st_size;
 	return 0;
+}
+
+int log_next_take(struct log *log, const struct log_next *next)
+{
+	int old = log->fd;
+
+	if (next->fd < 0)
+		return -1;
+	/* What could not be repaired stays as it is, unless there are more records to come to it. */
+	if (!next->same)
+		log->torn = false;
+	take(log, next->fd, next->size, !next->same);
+	log->retry_at = 0;
+	return old;
 }
 
 void log_close(struct log *log)

@@ -57,8 +57,17 @@ struct log {
 int log_open(struct log *log, const char *path);
 /* 0 or -errno. */
 int log_make(struct log *log);
-/* Opens the path anew and leaves the old file, at a record boundary. On -errno the old file stays in use. */
-int log_reopen(struct log *log, uint64_t *inode);
+/* A file that is to take the place of the one in use. */
+struct log_next {
+	int fd; /* -1: there is none, what is written is discarded */
+	bool same;
+	uint64_t inode;
+	uint64_t size;
+};
+/* Opens the path anew. 0 or -errno; the old file stays in use in any case. */
+int log_next_open(struct log *log, struct log_next *next);
+/* Leaves the old file, which is at a record boundary, for this one. Waits for no disk. Returns its descriptor, or -1. */
+int log_next_take(struct log *log, const struct log_next *next);
 /* Appends what was read from a stream; keeps a last line without line feed in the stream's tail. */
 void log_write(struct log *log, struct log_stream *stream, const char *data, size_t length);
 /* Writes the tail, if there is one, as a partial record; not while the log waits for another file. */

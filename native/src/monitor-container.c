@@ -79,7 +79,6 @@ void container_forget(struct container *c)
 	unpark(m, &c->waiting);
 	reply_text(m, &c->reopening.request, ERR_WRONG_STATE, 0, "released");
 	unpark(m, &c->reopening);
-	c->reopens = false;
 	exit_stored(c);
 	outlet_let_go(c);
 	exec_cgroups_forget(c);
@@ -204,6 +203,8 @@ static void reopen_late(struct timer *timer)
 {
 	struct container *c = container_of(timer, struct container, reopening.timer);
 
+	if (!outlet_reopen_not(c->outlet))
+		return;
 	parked_late(c->monitor, &c->reopening, c->outlet->log.path);
 	unpark(c->monitor, &c->reopening);
 }
@@ -217,15 +218,18 @@ void container_reopen(struct monitor *m, struct request *to, struct reader *r)
 		return;
 	if (c->ended || c->status.state == STATE_CREATING) {
 		reply_text(m, to, ERR_WRONG_STATE, 0, container_absence(c));
-	} else if (c->reopens && c->reopening.request.type != 0) {
+	} else if (c->reopening.request.connection) {
 		reply_text(m, to, ERR_BUSY, 0, "the log is being reopened");
-	} else if (c->reopens) {
+	} else if (pump_stuck() >= REOPEN_MS) {
 		struct parked again = { .request = *to };
 
 		parked_late(m, &again, c->outlet->log.path);
-	} else if (park(m, &c->reopening, to, &nothing, REOPEN_MS, reopen_late)) {
-		c->reopens = true;
-		pump_tell(c->outlet, PUMP_REOPEN);
+	} else {
+		/* Who asked before has gone, and whoever asks now may have renamed the file once more. */
+		reply_text(m, &c->reopening.request, ERR_BUSY, 0, "asked for again");
+		unpark(m, &c->reopening);
+		if (park(m, &c->reopening, to, &nothing, REOPEN_MS, reopen_late))
+			outlet_reopen(c->outlet);
 	}
 }
 
@@ -235,7 +239,6 @@ void container_log_reopened(struct container *c, int error, uint64_t inode)
 	struct request *to = &c->reopening.request;
 	struct writer w;
 
-	c->reopens = false;
 	if (error < 0) {
 		reply_error(m, to, ERR_SYSCALL, -error, (struct span){ .data = (const uint8_t *)"open", .length = 4 }, c->outlet->log.path);
 	} else if (to->type != 0) {

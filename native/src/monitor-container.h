@@ -9,6 +9,10 @@
 int outlet_open(struct container *c, const char *path, const char *copy_path, const char **call);
 /* The pump keeps it as long as it must; the container has none any more. */
 void outlet_let_go(struct container *c);
+/* The log goes on at the file that its path names from now on, whatever was asked for before. */
+void outlet_reopen(struct outlet *o);
+/* True: the pump will not do that any more. False: it has, or could not, and there are news of it. */
+bool outlet_reopen_not(struct outlet *o);
 /* Before the end of all: the pump is done with everything, or `ms` have passed, or it was held by one file for `stuck_ms`. Blocks. */
 void outlets_await(struct monitor *m, uint64_t ms, uint64_t stuck_ms);
 

@@ -57,12 +57,28 @@ static void heard(struct monitor *m, struct outlet *o)
 		container_log_opened(o->container, r.errors[0]);
 	if (o->container && (r.news & NEWS_MADE))
 		container_log_made(o->container, r.errors[1]);
-	if (o->container && (r.news & NEWS_REOPENED))
+	if (o->container && (r.news & NEWS_REOPENED) && r.reopening == atomic_load(&o->reopening))
 		container_log_reopened(o->container, r.errors[2], r.inode);
 	if (o->container && (r.news & NEWS_DRAINED))
 		container_drained(o->container);
 	if (r.news & NEWS_GONE)
 		o->taken = false;
+}
+
+void outlet_reopen(struct outlet *o)
+{
+	uint32_t last = atomic_load(&o->reopening);
+
+	/* Whatever the pump does with the last one, unless it has been settled, it does not find that it is still wanted. */
+	atomic_store(&o->reopening, (last | 1) + 1);
+	pump_tell(o, PUMP_REOPEN);
+}
+
+bool outlet_reopen_not(struct outlet *o)
+{
+	uint32_t asked = atomic_load(&o->reopening);
+
+	return !(asked & 1) && atomic_compare_exchange_strong(&o->reopening, &asked, asked | 1);
 }
 
 static void ready(struct source *source, uint32_t events)

@@ -86,7 +86,6 @@ struct container {
 	struct job *job; /* CREATE or START in flight */
 	struct parked waiting;   /* CREATE or START, until its log is there */
 	struct parked reopening; /* LOG_REOPEN */
-	bool reopens;            /* the pump does, whether somebody waits for it or not */
 	struct timer timer;      /* of its end: until its output is on its way, then until its record is copied */
 	bool ended;  /* its process; its state says so once that is on record */
 	bool copied; /* its record */

@@ -25,33 +25,6 @@ bool outlet_has_tail(const struct outlet *o)
 	return o->streams[0].log.length + o->streams[1].log.length > 0;
 }
 
-/* Passes on what the log says of itself, if that is new. */
-static void report(struct outlet *o)
-{
-	struct log *log = &o->log;
-	unsigned logged = log->news;
-
-	if (logged == 0 && log->lost == o->report.lost)
-		return; /* nobody else writes the report's `lost` */
-	log->news = 0;
-	pump_lock();
-	o->report.lost = log->lost;
-	o->report.lost_lines = log->lost_lines;
-	o->report.log_news |= logged;
-	o->report.log_fails = log->error != 0;
-	if (logged & (LIMIT_SOFT | LIMIT_HARD))
-		o->report.log_size = log->limit.size;
-	if (logged & LOG_FAILED)
-		o->report.log_error = log->reason;
-	if (logged & LOG_RECOVERED) {
-		o->report.episode = log->episode;
-		o->report.episode_lines = log->episode_lines;
-	}
-	pump_unlock();
-	if (logged)
-		pump_say(o, NEWS_LOG);
-}
-
 static void tail_expired(struct timer *timer)
 {
 	struct outlet *o = container_of(timer, struct outlet, tail_timer);
@@ -68,7 +41,7 @@ static void tail_expired(struct timer *timer)
 	for (int i = 0; i < 2; i++)
 		log_flush(&o->log, &o->streams[i].log);
 	pump_leave();
-	report(o);
+	outlet_report(o);
 }
 
 static void await_tail(struct outlet *o)
@@ -87,7 +60,7 @@ static void take(struct pump_stream *s, const char *data, size_t length)
 	pump_enter(o);
 	log_write(&o->log, &s->log, data, length);
 	pump_leave();
-	report(o);
+	outlet_report(o);
 	if (s->log.length == 0)
 		return;
 	if (s->log.length <= length) /* the line began in what was just read */
@@ -101,7 +74,7 @@ static void ended(struct pump_stream *s)
 	log_end(&s->outlet->log, &s->log);
 	pump_leave();
 	loop_close(&pump.loop, &s->source);
-	report(s->outlet);
+	outlet_report(s->outlet);
 }
 
 static uint64_t now_ns(void)
@@ -231,46 +204,10 @@ static void drain(struct outlet *o)
 
 static void begin(struct outlet *o)
 {
-	int r;
-
 	for (int i = 0; i < 2; i++)
 		o->streams[i] = (struct pump_stream){ .source = { .fd = -1, .ready = ready }, .outlet = o,
 						      .log = { .name = i == 0 ? "stdout" : "stderr", .tail = pump.tails[o - outlets][i] } };
-	pump_enter(o);
-	r = log_open(&o->log, o->log.path);
-	pump_leave();
-	report(o);
-	pump_answer(o, NEWS_OPENED, r);
-}
-
-static void make(struct outlet *o)
-{
-	int r;
-
-	pump_enter(o);
-	r = log_make(&o->log);
-	pump_leave();
-	report(o);
-	pump_answer(o, NEWS_MADE, r);
-}
-
-static void reopen(struct outlet *o)
-{
-	uint64_t inode = 0;
-	int r;
-
-	pump_enter(o);
-	r = log_reopen(&o->log, &inode);
-	pump_leave();
-	report(o);
-	pump_lock();
-	o->report.inode = inode;
-	pump_unlock();
-	pump_answer(o, NEWS_REOPENED, r);
-	if (limit_holds(&o->log.limit))
-		return;
-	outlet_resume(o);
-	await_tail(o);
+	outlet_log_open(o);
 }
 
 void outlet_obey(struct outlet *o, unsigned commands)
@@ -279,11 +216,16 @@ void outlet_obey(struct outlet *o, unsigned commands)
 	if (commands & PUMP_OPEN)
 		begin(o);
 	if (commands & PUMP_MAKE)
-		make(o);
+		outlet_log_make(o);
 	if (commands & PUMP_ADD)
 		add(o);
-	if (commands & PUMP_REOPEN)
-		reopen(o);
+	if (commands & PUMP_REOPEN) {
+		outlet_log_reopen(o);
+		if (!limit_holds(&o->log.limit)) {
+			outlet_resume(o);
+			await_tail(o);
+		}
+	}
 	if (commands & PUMP_DRAIN)
 		drain(o);
 	if ((commands & PUMP_COPY) && !(commands & PUMP_UNCOPY))

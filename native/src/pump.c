@@ -130,6 +130,15 @@ void pump_answer(struct outlet *o, enum pump_news what, int error)
 	pump_say(o, what);
 }
 
+void pump_answer_reopen(struct outlet *o, uint32_t reopening, int error, uint64_t inode)
+{
+	pump_lock();
+	o->report.inode = inode;
+	o->report.reopening = reopening;
+	pump_unlock();
+	pump_answer(o, NEWS_REOPENED, error);
+}
+
 void pump_call_attached(void)
 {
 	atomic_store(&clients, true);

@@ -57,7 +57,8 @@ struct pump_report {
 	unsigned news;
 	unsigned log_news;
 	int errors[3];      /* of the last OPEN, MAKE and REOPEN: -errno, or 0 */
-	uint64_t inode;     /* of the last REOPEN */
+	uint64_t inode;     /* of the last REOPEN, */
+	uint32_t reopening; /* which was this one */
 	int log_error;      /* errno of the failure that lasts, else of the last one */
 	bool log_fails;     /* it lasts */
 	uint64_t lost;      /* as in struct log */
@@ -86,6 +87,7 @@ struct pump_stream {
 struct outlet {
 	_Atomic unsigned commands;
 	_Atomic unsigned attached; /* clients; 0: nothing is done for them */
+	_Atomic uint32_t reopening; /* even: this one is to be done; odd: it is settled, for one side or the other */
 	struct pump_report report; /* under pump_lock */
 	/* Written by control before it tells: OPEN, the log's path, which is there to DRAIN; */
 	/* ADD, taken over, -1 for what there is not; */
@@ -172,6 +174,8 @@ void pump_answer(struct outlet *o, enum pump_news news, int error);
 void pump_let_catch_up(void);
 /* The same amid a command: those that came meanwhile have been seen, and are done afterwards. */
 void pump_let_catch_up_again(void);
+/* The same of a REOPEN. */
+void pump_answer_reopen(struct outlet *o, uint32_t reopening, int error, uint64_t inode);
 /* Calls control because of what is kept for clients. */
 void pump_call_attached(void);
 
@@ -184,6 +188,13 @@ int watch_fd(void);
 void outlet_obey(struct outlet *o, unsigned commands);
 /* What there is of lines without a line feed. */
 bool outlet_has_tail(const struct outlet *o);
+
+/* pump-log.c: each does as the command of that name, and answers. */
+void outlet_log_open(struct outlet *o);
+void outlet_log_make(struct outlet *o);
+void outlet_log_reopen(struct outlet *o);
+/* Passes on what the log says of itself, if that is new. */
+void outlet_report(struct outlet *o);
 
 /* pump-hold.c */
 /* Nothing is read of it, and nothing wakes the pump because of it, before the limits of its log allow that. */

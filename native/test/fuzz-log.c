@@ -319,17 +319,26 @@ static void rotate(void)
 	bool torn = log_file.torn;
 	uint64_t failed_at = disk.failed_at;
 	bool at_once = disk.tries_at_once;
-	uint64_t inode;
+	struct log_next next;
 	struct stat st;
+	int left;
 	int r;
 
 	disk.failed = true; /* it does not wait until the next attempt is due */
-	r = log_reopen(&log_file, &inode);
+	r = log_next_open(&log_file, &next);
+	if (r == 0 && fuzz_once_in(8)) {
+		r = -ECANCELED; /* nobody waits for it any more */
+		(void)close(next.fd);
+	} else if (r == 0) {
+		left = log_next_take(&log_file, &next);
+		if (left >= 0)
+			(void)close(left);
+	}
 	disk.failed = false;
 	disk.failed_at = failed_at;
 	disk.tries_at_once = at_once || r == 0;
 	if (r == 0) {
-		CHECK(stat(path, &st) == 0 && st.st_ino == inode);
+		CHECK(stat(path, &st) == 0 && st.st_ino == next.inode);
 		/* The last record of the file that is left is as whole as it could be made. */
 		CHECK(!moved || !log_file.torn);
 		CHECK(moved || torn || !log_file.torn);

@@ -1,13 +1,14 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { once } from "node:events";
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { createConnection } from "node:net";
 import { join } from "node:path";
-import { after, afterEach, test } from "node:test";
+import { after, test } from "node:test";
 import { patience } from "../../conformance/harness/patience.ts";
 import { MonitorError } from "../../src/monitor/monitor-error.ts";
 import { parseExitRecord } from "../../src/monitor/record.ts";
+import { Disk, held, holding, tasks, timedOut } from "./frozen-disk.ts";
 import {
   bundle,
   createRequest,
@@ -16,7 +17,6 @@ import {
   parseLog,
   remove,
   run,
-  type Sandbox,
   script,
   startCall,
 } from "./monitor-fixture.ts";
@@ -24,57 +24,6 @@ import { reaped } from "./processes.ts";
 
 const node = new Node();
 after(() => node[Symbol.asyncDispose]());
-
-/** A file system that stops answering whoever writes to it, without an end, until it is thawed. */
-class Disk {
-  readonly dir: string;
-
-  constructor(s: Sandbox) {
-    const image = join(s.place.dir, "image");
-    this.dir = join(s.place.dir, "disk");
-    execFileSync("truncate", ["--size=64M", image]);
-    execFileSync("mkfs.ext4", ["-q", image]);
-    execFileSync("mkdir", [this.dir]);
-    execFileSync("mount", ["-o", "loop", image, this.dir]);
-    disks.push(this);
-  }
-
-  freeze(): void {
-    execFileSync("fsfreeze", ["--freeze", this.dir]);
-  }
-
-  thaw(): void {
-    execFileSync("fsfreeze", ["--unfreeze", this.dir], { stdio: "ignore" });
-  }
-}
-
-const disks: Disk[] = [];
-afterEach(() => {
-  for (const disk of disks.splice(0)) {
-    try {
-      disk.thaw();
-    } catch {
-      // it is not frozen
-    }
-    execFileSync("umount", ["--lazy", disk.dir]);
-  }
-});
-
-function tasks(s: Sandbox): { name: string; tid: string; state: string }[] {
-  const dir = `/proc/${s.place.pid}/task`;
-  return readdirSync(dir).map((tid) => {
-    const [, name = "", state = ""] = /\((.*)\) (\S)/.exec(readFileSync(`${dir}/${tid}/stat`, "latin1")) ?? [];
-    return { name, tid, state };
-  });
-}
-
-/** Until the thread that writes the logs is held by a disk. */
-async function held(s: Sandbox): Promise<void> {
-  while (!tasks(s).some(({ name, state }) => name === "nacelle-pump" && state === "D")) await s.monitor.snapshot();
-}
-
-const timedOut = (path: string) => (error: unknown) =>
-  error instanceof MonitorError && error.monitorCode === "TIMEOUT" && error.message.includes(path);
 
 test("a dead disk under a log holds up no exit, no exec, no signal and no answer, and gets every byte when it is back", {
   timeout: patience(60_000),
@@ -123,20 +72,6 @@ test("a dead disk under a log holds up no exit, no exec, no signal and no answer
   await remove(s, other);
 });
 
-/** A container whose output holds the pump on a frozen disk. */
-async function holding(s: Sandbox, disk: Disk) {
-  const b = bundle(s.place, "crun", "talks", ["sh", "-c", "echo begins; read go; echo more; sleep 1000"]);
-  const logPath = join(disk.dir, "talks.log");
-  await s.monitor.create(b.id, createRequest(b, { logPath, stdin: true }));
-  await s.monitor.start(b.id, startCall(b));
-  while (!readFileSync(logPath, "utf8").includes("begins")) await s.monitor.snapshot();
-  disk.freeze();
-  const [container] = (await s.monitor.snapshot()).filter(({ id }) => id === b.id);
-  execFileSync("sh", ["-c", `echo > /proc/${container?.pid}/fd/0`]);
-  await held(s);
-  return b;
-}
-
 test("what waits for a dead disk is answered at its deadline, can be cut short, and is done later when it is asked again", {
   timeout: patience(60_000),
 }, async () => {
@@ -182,32 +117,6 @@ test("a container that has ended before its runtime returns has begun before it 
   assert.equal(exit.siStatus, 6);
   assert.ok(exit.createdNs <= exit.startedNs && exit.startedNs <= exit.exitedNs);
   await remove(s, b);
-});
-
-test("a container that ends while its log is being reopened is no reason to say that it was not", {
-  timeout: patience(60_000),
-}, async () => {
-  using s = await node.sandbox();
-  const disk = new Disk(s);
-  const talks = await holding(s, disk);
-  const logPath = join(disk.dir, "talks.log");
-  const reopened = s.monitor.reopenLog(talks.id);
-  await s.monitor.signal(talks.id, 9);
-  await s.exited(talks.id);
-  // Who heard that it had failed would now put the old file back, over what was written to the new one.
-  await assert.rejects(s.monitor.reopenLog(talks.id), { monitorCode: "WRONG_STATE" });
-  disk.thaw();
-  assert.equal(await reopened, BigInt(statSync(logPath).ino));
-  await remove(s, talks);
-});
-
-test("a log that is being reopened when its container is given up is answered so", {
-  timeout: patience(60_000),
-}, async () => {
-  using s = await node.sandbox();
-  const talks = await holding(s, new Disk(s));
-  const reopened = s.monitor.reopenLog(talks.id);
-  await Promise.all([assert.rejects(reopened, { monitorCode: "WRONG_STATE" }), remove(s, talks)]);
 });
 
 test("a sandbox can be given up while a disk holds its logs, and its monitor ends with the disk's return", {
