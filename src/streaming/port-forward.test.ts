@@ -197,6 +197,25 @@ it("does not give up a pod that takes nothing for long while its client may send
   await over;
 });
 
+it("closes the connection into a pod that takes nothing when the client resets its stream after both have ended", async () => {
+  await using node = await start();
+  using pod = await listening((socket) => socket.pause().end());
+  const connection = connect({ port: pod.port, host: "127.0.0.1", allowHalfOpen: true });
+  await once(connection, "connect");
+  node.runtime.dial = async () => connection;
+  await using client = await SpdyClient.connect(node.server.url(portForward), protocols);
+  const { data } = await pair(client, pod.port, "0");
+  await data.ended;
+  while (connection.writableLength === 0) {
+    await data.write(Buffer.alloc(64 << 10));
+    await client.ping();
+  }
+  data.end();
+  await client.ping();
+  data.reset();
+  await once(connection, "close");
+});
+
 for (const when of ["while it is served", "before its pair is there"]) {
   it(`closes the connection into a pod that never stops writing when the client resets its stream ${when}`, async () => {
     await using node = await start();

@@ -40,7 +40,7 @@ export const HIGH_WATER_BYTES = 256 * 1024;
 export const MAX_ANSWER_BYTES = 512 * 1024;
 
 /**
- * For a client to read what the kernel holds for it, and to end its side. Closing before that loses it when the client says
- * anything more. As long as the library for WebSockets waits.
+ * For a client to read what the kernel holds for it, which may be some megabytes, and to end its side: closing before that loses
+ * them when the client says anything more.
  */
-export const LINGER_MS = 30_000;
+export const LINGER_MS = 120_000;

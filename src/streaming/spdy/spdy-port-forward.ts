@@ -80,7 +80,7 @@ export class SpdyPortForward implements StreamAcceptor {
     if (pod === undefined) return;
     this.#open.add(pod);
     // Its own end would only close half, and a pod that goes on writing would never notice.
-    data.whenCut(() => pod.destroy());
+    using _cut = data.whenCut(() => pod.destroy());
     try {
       await forward(data, pod);
     } catch {

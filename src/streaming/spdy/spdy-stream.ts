@@ -18,7 +18,7 @@ export class SpdyStream {
   readonly input: Inbox;
   readonly #link: StreamLink;
   #listener: ((data: Buffer) => void) | undefined;
-  #onCut = () => {};
+  #onCut: (() => void) | undefined;
   #hasClientEnded = false;
   #hasEnded = false;
   #isCut = false;
@@ -57,10 +57,19 @@ export class SpdyStream {
     this.cutOff();
   }
 
-  /** Told once both sides were ended at once, by a reset or because the client has gone; at once if they were. One listener. */
-  whenCut(listener: () => void): void {
+  /**
+   * Told once both sides were ended at once, by a reset or because the client has gone; at once if they were. One listener. Until
+   * it is disposed of the client can reset the stream, also when both sides have ended.
+   */
+  whenCut(listener: () => void): Disposable {
     if (this.#isCut) listener();
     else this.#onCut = listener;
+    return {
+      [Symbol.dispose]: () => {
+        this.#onCut = undefined;
+        this.#settle();
+      },
+    };
   }
 
   /** False once the client has ended its side. */
@@ -86,10 +95,10 @@ export class SpdyStream {
     this.#link.over(this.id);
     if (this.#isCut) return;
     this.#isCut = true;
-    this.#onCut();
+    this.#onCut?.();
   }
 
   #settle(): void {
-    if (this.#hasEnded && this.#hasClientEnded) this.#link.over(this.id);
+    if (this.#hasEnded && this.#hasClientEnded && this.#onCut === undefined) this.#link.over(this.id);
   }
 }

@@ -1,5 +1,6 @@
 import { type WebSocket, WebSocketServer } from "ws";
 import { Refusal } from "../refusal.ts";
+import { LINGER_MS } from "../transport.ts";
 import type { Upgrade } from "../upgrade.ts";
 
 /**
@@ -7,6 +8,9 @@ import type { Upgrade } from "../upgrade.ts";
  * write some 32 KiB, cut into frames of 4 KiB at most.
  */
 export const messageLimits = { maxPayload: 4 * 1024 * 1024, maxFragments: 4_096, maxBufferedChunks: 4_096 };
+
+/** From the farewell on; the library's types do not know it yet. */
+const farewell = { closeTimeout: LINGER_MS };
 
 /** Completes the handshake with this sub-protocol; "" for none. Throws a Refusal (400) for a malformed one. */
 export function acceptWebSocket({ request, socket, head }: Upgrade, protocol: string): WebSocket {
@@ -17,6 +21,7 @@ export function acceptWebSocket({ request, socket, head }: Upgrade, protocol: st
     perMessageDeflate: false,
     ...messageLimits,
     autoPong: false,
+    ...farewell,
     // Texts are base64, or bytes of clients that call everything text.
     skipUTF8Validation: true,
   });
