@@ -116,11 +116,10 @@ function isRemoved(path: string): boolean {
 async function outOfMemory(life: Life, runtime: string): Promise<void> {
   const memoryCgroup = cgroup(life, MEMORY);
   writeFileSync(join(memoryCgroup, "memory.limit_in_bytes"), String(8 << 20));
-  // Who asks for the memory says himself that he is to be killed: else it might be the shell, which is to tell of its end.
-  const greedy = "echo 1000 >/proc/self/oom_score_adj; exec tail -c 33554431";
+  // Nobody else is in it: the kernel might choose the shell, which is to tell of its end.
+  const greedy = `echo $$ >${memoryCgroup}/cgroup.procs; exec tail -c 33554431`;
   const script = `head -c 33554432 /dev/zero | sh -c '${greedy}' >/dev/null; exit 7`;
-  const env = [...ENV, `CGROUP=${memoryCgroup}`];
-  const path = await create(life, runtime, "c", script, { logPath: "", memoryCgroup, env });
+  const path = await create(life, runtime, "c", script, { logPath: "", memoryCgroup });
   const endings = await start(life, runtime, "c", path);
   const { oomKills } = await life.exited("c", ...endings);
   if (life.orders.hit.call === "") assert.ok(oomKills > 0n, "nothing was killed for memory");
