@@ -144,6 +144,8 @@ void outlet_let_go(struct container *c)
 {
 	if (!c->outlet)
 		return;
+	/* Nobody wants it any more: it is not made. */
+	(void)outlet_reopen_not(c->outlet);
 	c->outlet->container = NULL;
 	pump_tell(c->outlet, PUMP_CLOSE);
 	c->outlet = NULL;

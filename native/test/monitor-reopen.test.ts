@@ -9,7 +9,7 @@ import { encodeFrame } from "../../src/lib/wire.ts";
 import { nextSeq } from "../../src/monitor/connection.ts";
 import { encodeHello, encodeId, MESSAGE } from "../../src/monitor/protocol.ts";
 import { Disk, holdBy, holding, talking, timedOut } from "./frozen-disk.ts";
-import { Node, noMoreOpen, openFds, parseLog, remove, type Sandbox } from "./monitor-fixture.ts";
+import { Node, noMoreOpen, openFds, parseLog, remove, run, type Sandbox } from "./monitor-fixture.ts";
 
 const node = new Node();
 after(() => node[Symbol.asyncDispose]());
@@ -79,11 +79,21 @@ test("a log that a daemon asked for before it went can be asked for again", { ti
   await remove(s, talks);
 });
 
-test("a log that is being reopened when its container is given up is answered so", {
+test("a log that is to be reopened when its container is given up is answered so, and not made", {
   timeout: patience(60_000),
 }, async () => {
   using s = await node.sandbox();
-  const talks = await holding(s, new Disk(s));
+  const disk = new Disk(s);
+  const logPath = join(disk.dir, "talks.log");
+  const talks = await talking(s, disk);
+  renameSync(logPath, join(disk.dir, "talks.log.1"));
+  disk.freeze();
+  await holdBy(s, talks);
   const reopened = s.monitor.reopenLog(talks.id);
   await Promise.all([assert.rejects(reopened, { monitorCode: "WRONG_STATE" }), remove(s, talks)]);
+  disk.thaw();
+  const next = await run(s, "crun", "next", ["true"], {}, { logPath: join(disk.dir, "next.log") });
+  await s.exited("next");
+  assert.ok(!existsSync(logPath));
+  await remove(s, next);
 });
