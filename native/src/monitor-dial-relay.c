@@ -4,13 +4,15 @@
 #include <sys/socket.h>
 
 #include "monitor-dial.h"
+#include "sys.h"
 
 enum {
 	PART = 256 * 1024,
-	/* For how long what was sent may still be on its way when nobody waits for an answer any more, */
+	/* For how long what was sent may still be on its way when nobody waits for an answer any more. */
 	LEAVE_MS = 30000,
-	/* and for how long a server may take to end, once it has been told that it is over. */
+	/* For how long of it a server may be silent, and how much it may say, once it has got all and the end of it. */
 	END_MS = 1000,
+	UNHEARD_MAX = 64 * 1024 * 1024,
 };
 
 bool dial_relays(const struct dial *d)
@@ -56,12 +58,15 @@ static void too_late(struct timer *timer)
 	connection_end(container_of(timer, struct dial, timer)->connection, false);
 }
 
-/* What has no end of its own from now on gets one. */
-static void expire(struct dial *d, uint32_t ms)
+/* What has no end of its own gets one: so much later, and not later than LEAVE_MS after this was called first. */
+static void expire(struct dial *d, uint64_t ms)
 {
-	if (d->expires_ms != 0 && d->expires_ms <= ms)
-		return;
-	d->expires_ms = ms;
+	uint64_t now = sys_monotonic_ms();
+
+	if (d->until == 0)
+		d->until = now + LEAVE_MS;
+	if (d->until - now < ms || d->until < now)
+		ms = d->until < now ? 0 : d->until - now;
 	timer_set(&d->monitor->timers, &d->timer, ms, too_late);
 }
 
@@ -129,6 +134,8 @@ static void read_tcp(struct dial *d)
 		return;
 	d->tcp_ended = n <= 0;
 	d->tcp_deaf = d->tcp_deaf || n < 0;
+	if (d->client_left && n > 0)
+		d->unheard += (size_t)n;
 	c->out_begin = 0;
 	c->out_end = n < 0 ? 0 : (size_t)n;
 	if (c->out_end > c->out_used)
@@ -148,6 +155,14 @@ static void send_down(struct dial *d)
 		(void)shutdown(c->source.fd, SHUT_WR);
 }
 
+/* To nobody: and closing the connection now would take nothing from it. */
+static bool has_said_enough(const struct dial *d)
+{
+	int on_its_way = 0;
+
+	return d->unheard > UNHEARD_MAX && ioctl(d->tcp.fd, TIOCOUTQ, &on_its_way) == 0 && on_its_way == 0;
+}
+
 void dial_settle(struct dial *d)
 {
 	bool is_up_over = d->client_ended && to_send(d) == 0;
@@ -159,11 +174,11 @@ void dial_settle(struct dial *d)
 		connection_end(d->connection, false);
 		return;
 	}
-	/* A server that is told that it is over may have much to say, and nobody to say it to. */
+	/* A server that is told that it is over may have much to say; who is cut short may not read what it was sent. */
 	if (is_up_over && d->client_left)
-		expire(d, END_MS);
+		expire(d, has_said_enough(d) ? 0 : END_MS);
 	/* A client that has been told so, and goes on. */
-	if (is_down_over && d->tcp_deaf)
+	else if (is_down_over && d->tcp_deaf && d->until == 0)
 		expire(d, LEAVE_MS);
 	watch_both(d);
 }

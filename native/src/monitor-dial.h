@@ -24,8 +24,9 @@ struct dial {
 	bool tcp_ended;    /* nothing more comes of it */
 	bool tcp_deaf;     /* it takes nothing more */
 	struct timer timer;
-	uint32_t expires_ms; /* what the timer was set to; 0: it was not */
-	size_t up;           /* bytes in the connection's `in` that were sent on */
+	uint64_t until; /* in ms of the monotonic clock: it has not longer than that; 0: it has */
+	size_t unheard; /* bytes that a server said to a client that had left */
+	size_t up;      /* bytes in the connection's `in` that were sent on */
 };
 
 /* monitor-dial-relay.c */

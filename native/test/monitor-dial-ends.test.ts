@@ -8,7 +8,7 @@ import { encodeFrame, FrameReader, REPLY } from "../../src/lib/wire.ts";
 import { nextSeq } from "../../src/monitor/connection.ts";
 import { encodeHello, MESSAGE } from "../../src/monitor/protocol.ts";
 import { encodeDial } from "../../src/monitor/stream-protocol.ts";
-import { Node, openFds, type Sandbox } from "./monitor-fixture.ts";
+import { Node, noMoreOpen, openFds, type Sandbox } from "./monitor-fixture.ts";
 
 const node = new Node();
 after(() => node[Symbol.asyncDispose]());
@@ -122,6 +122,30 @@ test("a client that leaves while a server speaks has said what it said", { timeo
     assert.equal(heard, 100_000, `round ${round}`);
   }
   while (openFds(s) > before) await s.monitor.snapshot();
+  server.close();
+});
+
+test("a server that never stops speaking is left some time after its client", {
+  timeout: patience(60_000),
+}, async () => {
+  using s = await node.sandbox();
+  const { server, port, next } = await listening();
+  const before = openFds(s);
+  const socket = await dial(s, port);
+  const accepted = (await next).on("error", () => undefined);
+  const closed = new Promise((resolve) => accepted.once("close", resolve));
+  let said = 0;
+  const speak = () => {
+    do said += PIECE.length;
+    while (!accepted.destroyed && accepted.write(PIECE));
+  };
+  accepted.on("drain", speak).resume();
+  speak();
+  await new Promise((resolve) => socket.once("data", resolve));
+  socket.destroy();
+  await noMoreOpen(s, before);
+  await closed;
+  assert.ok(said > 64 << 20, `it had said ${said} bytes`);
   server.close();
 });
 
