@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { createConnection, createServer, type Server, type Socket } from "node:net";
+import { createConnection, createServer, type Socket } from "node:net";
 import { after, test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import { patience } from "../../conformance/harness/patience.ts";
@@ -15,16 +15,24 @@ after(() => node[Symbol.asyncDispose]());
 
 const PIECE = Buffer.alloc(16 << 10, "x");
 
-/** A server whose next connection is given as it is: nothing of it is read. */
-async function listening(): Promise<{ server: Server; port: number; next: Promise<Socket> }> {
+/** A server whose next connection is given as it is: nothing of it is read. All of its connections end with it. */
+async function listening() {
   const { promise: next, resolve: accept } = Promise.withResolvers<Socket>();
-  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, accept);
+  const sockets: Socket[] = [];
+  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => {
+    sockets.push(socket);
+    accept(socket);
+  });
   const { promise: listens, resolve } = Promise.withResolvers<void>();
   server.listen(0, "127.0.0.1", resolve);
   await listens;
   const address = server.address();
   assert.ok(address !== null && typeof address === "object");
-  return { server, port: address.port, next };
+  const dispose = () => {
+    server.close();
+    for (const socket of sockets) socket.destroy();
+  };
+  return { server, port: address.port, next, [Symbol.dispose]: dispose };
 }
 
 function dial(s: Sandbox, port: number): Promise<Socket> {
@@ -62,7 +70,8 @@ test("a server that answers, and breaks off before it has heard all, is heard to
   timeout: patience(30_000),
 }, async () => {
   using s = await node.sandbox();
-  const { server, port, next } = await listening();
+  using listener = await listening();
+  const { port, next } = listener;
   const socket = await dial(s, port);
   socket.write("a question that is too long");
   const accepted = await next;
@@ -71,14 +80,14 @@ test("a server that answers, and breaks off before it has heard all, is heard to
   socket.write("the rest of it");
   await s.monitor.snapshot();
   assert.equal(await bytesOf(socket), said);
-  server.close();
 });
 
 test("a client that leaves before it has read an echo has said what it said", {
   timeout: patience(60_000),
 }, async () => {
   using s = await node.sandbox();
-  const { server, port, next } = await listening();
+  using listener = await listening();
+  const { port, next } = listener;
   const before = openFds(s);
   const socket = await dial(s, port);
   const accepted = await next;
@@ -97,12 +106,12 @@ test("a client that leaves before it has read an echo has said what it said", {
   await ended;
   assert.ok(taken > 1 << 20 && heard >= taken && heard < said, `${heard} of ${taken}`);
   while (openFds(s) > before) await s.monitor.snapshot();
-  server.close();
 });
 
 test("a client that leaves while a server speaks has said what it said", { timeout: patience(60_000) }, async () => {
   using s = await node.sandbox();
-  const { server, port } = await listening();
+  using listener = await listening();
+  const { server, port } = listener;
   const before = openFds(s);
   for (let round = 0; round < 50; round++) {
     const accepted = new Promise<Socket>((resolve) => server.once("connection", resolve));
@@ -122,14 +131,14 @@ test("a client that leaves while a server speaks has said what it said", { timeo
     assert.equal(heard, 100_000, `round ${round}`);
   }
   while (openFds(s) > before) await s.monitor.snapshot();
-  server.close();
 });
 
 test("a server that never stops speaking is left some time after its client", {
   timeout: patience(60_000),
 }, async () => {
   using s = await node.sandbox();
-  const { server, port, next } = await listening();
+  using listener = await listening();
+  const { port, next } = listener;
   const before = openFds(s);
   const socket = await dial(s, port);
   const accepted = (await next).on("error", () => undefined);
@@ -146,14 +155,14 @@ test("a server that never stops speaking is left some time after its client", {
   await noMoreOpen(s, before);
   await closed;
   assert.ok(said > 64 << 20, `it had said ${said} bytes`);
-  server.close();
 });
 
 test("a monitor that is sent SIGTERM ends when a client has taken all that a server said", {
   timeout: patience(30_000),
 }, async () => {
   using s = await node.sandbox();
-  const { server, port, next } = await listening();
+  using listener = await listening();
+  const { port, next } = listener;
   const socket = await dial(s, port);
   const accepted = await next;
   const said = await sayTooMuch(port, accepted);
@@ -162,15 +171,15 @@ test("a monitor that is sent SIGTERM ends when a client has taken all that a ser
   accepted.end();
   assert.equal(await bytesOf(socket), said);
   await s.lost;
-  server.close();
 });
 
 test("what follows a request for a port that nobody listens at is nobody's", {
   timeout: patience(30_000),
 }, async () => {
   using s = await node.sandbox();
-  const { server, port } = await listening();
-  await new Promise((resolve) => server.close(resolve));
+  using listener = await listening();
+  const { port } = listener;
+  await new Promise((resolve) => listener.server.close(resolve));
   for (const netns of ["", "/nonexistent"]) {
     const client = createConnection(s.place.socketPath);
     const frames = [
