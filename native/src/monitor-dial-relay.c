@@ -62,12 +62,12 @@ static void too_late(struct timer *timer)
 static void expire(struct dial *d, uint64_t ms)
 {
 	uint64_t now = sys_monotonic_ms();
+	uint64_t left;
 
 	if (d->until == 0)
 		d->until = now + LEAVE_MS;
-	if (d->until - now < ms || d->until < now)
-		ms = d->until < now ? 0 : d->until - now;
-	timer_set(&d->monitor->timers, &d->timer, ms, too_late);
+	left = d->until > now ? d->until - now : 0;
+	timer_set(&d->monitor->timers, &d->timer, ms < left ? ms : left, too_late);
 }
 
 /* It takes nothing any more; what it has sent is still sent on. */

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { connect, createServer, type Socket } from "node:net";
+import { connect, type Socket } from "node:net";
 import { it } from "node:test";
 import { SpdyClient } from "../../conformance/harness/spdy-client.ts";
 import { WebSocketClient } from "../../conformance/harness/websocket-client.ts";
-import { forward } from "./forward.ts";
+import { listening } from "./pod.fixture.ts";
 import { MemoryTransport } from "./spdy/memory-transport.fixture.ts";
 import { portForward, start } from "./streaming-server.fixture.ts";
 import { portForwardChannels } from "./websocket/channel-protocol.ts";
@@ -12,16 +12,6 @@ import { WebSocketPortForward } from "./websocket/websocket-port-forward.ts";
 
 const protocols = ["portforward.k8s.io"];
 const tunnelProtocol = "SPDY/3.1+portforward.k8s.io";
-
-/** Something that listens in the pod. */
-async function listening(serve: (socket: Socket) => void) {
-  const server = createServer({ allowHalfOpen: true }, (socket) => serve(socket.on("error", () => {})));
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  const port = typeof address === "object" && address !== null ? address.port : 0;
-  return { port, [Symbol.dispose]: () => void server.close() };
-}
 
 const echo = () => listening((socket) => void socket.pipe(socket));
 
@@ -101,34 +91,6 @@ it("closes the connection into the pod when the client resets its stream or goes
   await Promise.all(closed);
 });
 
-it("gives a pod that has ended its side, and reads late, all that the client has sent", async () => {
-  const reads = Promise.withResolvers<void>();
-  const received = Promise.withResolvers<number>();
-  using pod = await listening((socket) => {
-    let bytes = 0;
-    socket.end();
-    socket.on("data", (data) => (bytes += data.length)).on("close", () => received.resolve(bytes));
-    socket.pause();
-    void reads.promise.then(() => socket.resume());
-  });
-  const connection = connect({ port: pod.port, host: "127.0.0.1", allowHalfOpen: true });
-  await once(connection, "connect");
-  const ended = Promise.withResolvers<void>();
-  let sent = 0;
-  async function* input() {
-    await ended.promise;
-    // Until the kernel takes no more, but node:net still does.
-    while (connection.writableLength === 0) {
-      sent += 8192;
-      yield Buffer.alloc(8192);
-    }
-    setImmediate(reads.resolve);
-  }
-  const client = { input: input(), isInputOpen: true, write: async () => {}, end: ended.resolve };
-  await forward(client, connection);
-  assert.equal(await received.promise, sent);
-});
-
 it("gives a pod that has ended its side, and reads late, all that was received over a WebSocket before that", async (t) => {
   const accepted = Promise.withResolvers<Socket>();
   using pod = await listening((socket) => accepted.resolve(socket.pause()));
@@ -158,43 +120,6 @@ it("gives a pod that has ended its side, and reads late, all that was received o
   socket.on("data", (data) => (received += data.length)).resume();
   await Promise.all([over, once(socket, "close")]);
   assert.equal(received, sent);
-});
-
-/** A pod that has ended its side and never reads, and a client that has sent it more than the kernel takes. */
-async function stuck(isInputOpen: boolean) {
-  const pod = await listening((socket) => socket.pause().end());
-  const connection = connect({ port: pod.port, host: "127.0.0.1", allowHalfOpen: true });
-  await once(connection, "connect");
-  const rest = Promise.withResolvers<void>();
-  async function* input() {
-    while (connection.writableLength === 0 && !connection.destroyed) yield Buffer.alloc(64 << 10);
-    await rest.promise;
-  }
-  const client = { input: input(), isInputOpen, write: async () => {}, end: () => {} };
-  const dispose = () => {
-    rest.resolve();
-    connection.destroy();
-    pod[Symbol.dispose]();
-  };
-  return { client, connection, rest, [Symbol.dispose]: dispose };
-}
-
-it("gives up a pod that takes nothing for long when both have ended", async () => {
-  using one = await stuck(false);
-  one.rest.resolve();
-  await forward(one.client, one.connection, 20);
-  assert.ok(one.connection.destroyed);
-});
-
-it("does not give up a pod that takes nothing for long while its client may send more", async () => {
-  using one = await stuck(true);
-  const over = forward(one.client, one.connection, 20);
-  await once(one.connection, "timeout");
-  await once(one.connection, "timeout");
-  assert.ok(!one.connection.destroyed);
-  one.connection.destroy();
-  one.rest.resolve();
-  await over;
 });
 
 it("closes the connection into a pod that takes nothing when the client resets its stream after both have ended", async () => {

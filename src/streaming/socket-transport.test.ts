@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 import { it } from "node:test";
+import { fill } from "./fill.fixture.ts";
 import { SocketTransport } from "./socket-transport.ts";
 import { LINGER_MS } from "./transport.ts";
 
@@ -23,18 +24,6 @@ async function connected(idleMs: number) {
     socket.destroy();
   };
   return { transport, socket, client, [Symbol.dispose]: close };
-}
-
-const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
-
-/** Writes until the kernel takes no more; answers how much that was. */
-async function fill(transport: SocketTransport): Promise<number> {
-  let bytes = 0;
-  for (const piece = Buffer.alloc(64 << 10); transport.backlogBytes === 0; bytes += piece.length) {
-    transport.write([piece, Buffer.alloc(0)]);
-    await turn();
-  }
-  return bytes;
 }
 
 it("gives a client all of it that takes little by little, however long that is", async (t) => {

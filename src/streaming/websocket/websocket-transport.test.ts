@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 import { it } from "node:test";
 import { WebSocketClient } from "../../../conformance/harness/websocket-client.ts";
+import { fill } from "../fill.fixture.ts";
 import { LINGER_MS } from "../transport.ts";
 import { acceptWebSocket } from "./accept.ts";
 import { WebSocketTransport } from "./websocket-transport.ts";
@@ -34,16 +35,6 @@ async function connected(idleMs: number) {
 }
 
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
-
-/** Writes until the kernel takes no more; answers how much that was. */
-async function fill(transport: WebSocketTransport): Promise<number> {
-  let bytes = 0;
-  for (const piece = Buffer.alloc(64 << 10); transport.backlogBytes === 0; bytes += piece.length) {
-    transport.write([piece]);
-    await turn();
-  }
-  return bytes;
-}
 
 it("gives a client all of it that takes little by little, and says farewell after that", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
